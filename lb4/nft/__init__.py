@@ -1,0 +1,1 @@
+"""What the kernel's nf_tables holds for lbctl: as a typed value, as nft text, as netlink messages."""
