@@ -60,9 +60,7 @@ class Bind:
 
     def overlaps(self, other: Bind) -> bool:
         """Whether some packet would arrive at both."""
-        same_ip = self.ip == other.ip or (
-            self.family == other.family and (self.is_wildcard or other.is_wildcard)
-        )
+        same_ip = self.ip == other.ip or (self.family == other.family and (self.is_wildcard or other.is_wildcard))
         return same_ip and self.first <= other.last and other.first <= self.last
 
     def __str__(self) -> str:

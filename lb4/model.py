@@ -257,6 +257,4 @@ class Balancer:
 
     def kernel_listeners(self) -> tuple[Listener, ...]:
         """The listeners that the kernel forwards by itself, in the order of their names."""
-        return tuple(
-            self.listeners[n] for n in sorted(self.listeners) if self.listeners[n].mode in KERNEL_MODES
-        )
+        return tuple(self.listeners[n] for n in sorted(self.listeners) if self.listeners[n].mode in KERNEL_MODES)
