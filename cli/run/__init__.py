@@ -1,0 +1,1 @@
+"""`lbctl run`: a supervisor that programs the kernel and watches, and workers without its rights."""
