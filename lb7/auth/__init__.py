@@ -1,0 +1,1 @@
+"""Who may pass: one file a method, one interface for all of them."""
