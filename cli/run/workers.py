@@ -1,0 +1,134 @@
+"""Worker processes: started, told what to serve, replaced when they die.
+
+The rule: the supervisor can start a worker anew at any time with all it needs to know; a worker that keeps dying is
+started at ever longer intervals, never in a tight loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from cli.run.log import event
+from lb4.worker.channel import ParentEnd
+from lb4.worker.messages import Adopt, Configure, Drain, Message, Release
+
+QUICK_DEATH = 5.0
+"""A worker that lived shorter than these seconds counts as one that cannot live."""
+BACKOFF = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+Heard = Callable[["Worker", Mapping[str, object]], None]
+
+
+@dataclass
+class Worker:
+    """One worker process of a kind, and all that it must be told when it is started anew."""
+
+    kind: str
+    module: str
+    index: int
+    user: str
+    part: object
+    sockets: dict[str, tuple[Adopt, tuple[socket.socket, ...]]] = field(default_factory=dict)
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    process: subprocess.Popen[bytes] | None = None
+    channel: ParentEnd | None = None
+    deaths: int = 0
+    stopping: bool = False
+
+    @property
+    def name(self) -> str:
+        """How logs and status call it."""
+        return f"{self.kind}-{self.index}"
+
+    def start(self) -> None:
+        """Starts the process and tells it everything."""
+        ours, theirs = socket.socketpair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        arguments = [sys.executable, "-m", self.module, str(theirs.fileno()), self.user]
+        self.process = subprocess.Popen(
+            arguments, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        theirs.close()
+        self.channel = ParentEnd(ours)
+        self.ready.clear()
+        for adopt, sockets in self.sockets.values():
+            self._tell(adopt, sockets)
+        self._tell(Configure(self.part))
+
+    def configure(self, part: object) -> None:
+        """Replaces what it serves, now and for every later start."""
+        self.part = part
+        self._tell(Configure(part))
+
+    def tell(self, message: Message) -> None:
+        """One message that a later start does not need to hear again."""
+        self._tell(message)
+
+    def adopt(self, adopt: Adopt, sockets: tuple[socket.socket, ...]) -> None:
+        """Gives it a listener's sockets."""
+        self.sockets[adopt.listener] = adopt, sockets
+        self._tell(adopt, sockets)
+
+    def release(self, listener: str) -> None:
+        """Takes a listener's sockets from it; the supervisor's own copies are closed too."""
+        _, sockets = self.sockets.pop(listener)
+        self._tell(Release(listener))
+        for sock in sockets:
+            sock.close()
+
+    def drain(self, seconds: float) -> None:
+        """Asks it to end within that many seconds."""
+        self.stopping = True
+        self._tell(Drain(seconds))
+
+    def _tell(self, message: Message, sockets: tuple[socket.socket, ...] = ()) -> None:
+        if self.channel is None:
+            return
+        # A worker that died is started anew and then told everything.
+        with contextlib.suppress(OSError):
+            self.channel.send(message, tuple(sock.fileno() for sock in sockets))
+
+    async def watch(self, heard: Heard) -> None:
+        """Listens to it, and starts it anew whenever it ends, until it is told to drain."""
+        while True:
+            born = time.monotonic()
+            self.start()
+            await self._listen(heard)
+            code = await self._ended()
+            if self.stopping:
+                return
+            self.deaths = self.deaths + 1 if time.monotonic() - born < QUICK_DEATH else 0
+            pause = BACKOFF[min(self.deaths, len(BACKOFF) - 1)]
+            event(logging.ERROR, "a worker ended and is replaced", worker=self.name, exit=code, after=f"{pause:g}s")
+            await asyncio.sleep(pause)
+
+    async def _listen(self, heard: Heard) -> None:
+        assert self.channel is not None
+        async for report in self.channel.reports():
+            if report.get("ready"):
+                self.ready.set()
+            heard(self, report)
+
+    async def _ended(self) -> int:
+        assert self.process is not None
+        assert self.channel is not None
+        self.channel.sock.close()
+        self.channel = None
+        process = self.process
+        while process.poll() is None:
+            await asyncio.sleep(0.01)
+        return process.returncode
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        self.stopping = True
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
