@@ -59,9 +59,9 @@ class Worker:
         theirs.close()
         self.channel = ParentEnd(ours)
         self.ready.clear()
+        self._tell(Configure(self.part))
         for adopt, sockets in self.sockets.values():
             self._tell(adopt, sockets)
-        self._tell(Configure(self.part))
 
     def configure(self, part: object) -> None:
         """Replaces what it serves, now and for every later start."""
@@ -122,10 +122,7 @@ class Worker:
         assert self.channel is not None
         self.channel.sock.close()
         self.channel = None
-        process = self.process
-        while process.poll() is None:
-            await asyncio.sleep(0.01)
-        return process.returncode
+        return await asyncio.to_thread(self.process.wait)
 
     def kill(self) -> None:
         """Ends it at once."""
