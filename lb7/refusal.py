@@ -1,7 +1,7 @@
 """Refusals: what is said to a client instead of an answer from a backend.
 
-The rule: a refusal has a status for the client, and a reason of one or two words for the access log; the words are listed
-here and nowhere else, so that a log can be searched for them.
+The rule: a refusal has a status for the client, and a reason of one or two words for the access log; the words are
+listed here and nowhere else, so that a log can be searched for them.
 """
 
 from __future__ import annotations

@@ -1,0 +1,102 @@
+"""The head of a response (RFC 9112 sections 4, 5 and 6.3): bytes to a ResponseHead, or a refusal.
+
+The rule: a backend is read as strictly as a client; one whose answer could be read in two ways gives 502.
+"""
+
+from __future__ import annotations
+
+import re
+
+from lb7.fields import BadField, Field, Kind, parse_line, recall
+from lb7.http1.framing import connection_options, content_length, is_chunked
+from lb7.message import CHUNKED, UNTIL_CLOSE, ResponseHead
+from lb7.refusal import BAD_RESPONSE, Refused
+
+STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?")
+HEAD_LIMIT = 64 * 1024
+FIELDS_LIMIT = 256
+REMEMBERED_STATUS_LINES = 256
+SINGLE = Kind.CONTENT_LENGTH | Kind.TRANSFER_ENCODING
+BODILESS = frozenset({204, 304})
+
+_status_lines: dict[bytes, tuple[int, int, bytes]] = {}
+
+
+def bad(detail: str) -> Refused:
+    """A 502 with its detail."""
+    return Refused(502, BAD_RESPONSE, detail)
+
+
+def parse_response_head(block: bytes, method: bytes) -> ResponseHead:
+    """The head of a response to a request of that method, without the empty line. Raises Refused."""
+    lines = block.split(b"\r\n")
+    minor, status, phrase = _status_lines.get(lines[0]) or _status_line(lines[0])
+    del lines[0]
+    if len(lines) > FIELDS_LIMIT:
+        raise bad(f"{len(lines)} fields, more than {FIELDS_LIMIT}")
+    try:
+        fields = [recall(line) or parse_line(line) for line in lines]
+    except BadField as error:
+        raise bad(str(error)) from None
+    head = ResponseHead(status, phrase, fields, minor)
+    head.kinds = _kinds(fields)
+    if head.kinds & Kind.CONNECTION:
+        head.options = connection_options(head.values(b"connection"))
+        head.keep = b"close" not in head.options and (minor == 1 or b"keep-alive" in head.options)
+    head.length = _length(head)
+    if method == b"HEAD" or status < 200 or status in BODILESS:
+        head.length = 0
+    elif head.length == UNTIL_CLOSE:
+        head.keep = False
+    return head
+
+
+def _status_line(line: bytes) -> tuple[int, int, bytes]:
+    found = STATUS_LINE.fullmatch(line)
+    if found is None:
+        raise bad("a status line that is not HTTP/1.1 NNN PHRASE")
+    parsed = (1 if found[1] == b"1" else 0, int(found[2]), found[3] or b"")
+    if len(_status_lines) < REMEMBERED_STATUS_LINES:
+        _status_lines[line] = parsed
+    return parsed
+
+
+def _kinds(fields: list[Field]) -> int:
+    kinds = 0
+    for field in fields:
+        kind = field.kind
+        if kind:
+            if kinds & kind & SINGLE:
+                raise bad(f"more than one {field.name.decode()}")
+            kinds |= kind
+    return kinds
+
+
+def _length(head: ResponseHead) -> int:
+    """What the fields say of the length, whatever the status makes of it."""
+    if head.kinds & Kind.TRANSFER_ENCODING:
+        if head.kinds & Kind.CONTENT_LENGTH:
+            raise bad("both Content-Length and Transfer-Encoding")
+        if head.minor == 0:
+            raise bad("Transfer-Encoding in HTTP/1.0")
+        if not is_chunked(head.get(b"transfer-encoding")):
+            raise bad("a Transfer-Encoding other than chunked")
+        return CHUNKED
+    if head.kinds & Kind.CONTENT_LENGTH:
+        length = content_length(head.get(b"content-length") or b"")
+        if length is None:
+            raise bad("a Content-Length that is no number")
+        return length
+    return UNTIL_CLOSE
+
+
+def refuse_unfinished(data: bytes) -> Refused | None:
+    """Whether a head that has not ended can only end in a refusal."""
+    line, ended, _ = data.partition(b"\r\n")
+    if len(data) > HEAD_LIMIT:
+        return bad(f"a head of more than {HEAD_LIMIT} bytes")
+    if not b"HTTP/1.1 "[: len(data)].startswith(data[:9]) and not b"HTTP/1.0 "[: len(data)].startswith(data[:9]):
+        return bad("bytes that are no HTTP/1.1 response")
+    if ended and STATUS_LINE.fullmatch(line) is None:
+        return bad("a status line that is not HTTP/1.1 NNN PHRASE")
+    return None
