@@ -1,0 +1,1 @@
+"""Mode `terminate`: two connections in place of one, bytes copied between them."""
