@@ -1,0 +1,106 @@
+"""The operations by name, and `perform`, which has one done by `lbctl run` or by this process.
+
+The rule: an operation is `function(context, **arguments) → document`; arguments and document are what JSON can write.
+Nothing is printed here. Modules are imported when they are called, so that `lbctl --help` stays quick.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from cli.operations.context import Context, local_context, require_root, run_directory
+from cli.operations.error import OperationError
+from cli.operations.remote import ask
+
+Document = Any
+"""What JSON can write; the shapes are in cli/operations/documents.py."""
+
+Arguments = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Where an operation's function is. reads_file: argument `path` is a file, whose text goes along as `text`.
+
+    needs_root: it speaks to the kernel. needs_run: only the process of `lbctl run` can do it. pure: it works on
+    values alone and is never asked of another process.
+    """
+
+    module: str
+    function: str
+    reads_file: bool = False
+    needs_root: bool = True
+    needs_run: bool = False
+    pure: bool = False
+
+    def load(self) -> Callable[..., Document]:
+        """The function itself."""
+        function: Callable[..., Document] = getattr(import_module(self.module), self.function)
+        return function
+
+
+OPERATIONS: dict[str, Operation] = {
+    "plan": Operation("cli.operations.plan", "plan", reads_file=True),
+    "apply": Operation("cli.operations.apply", "apply", reads_file=True),
+    "confirm": Operation("cli.operations.confirm", "confirm"),
+    "rollback": Operation("cli.operations.rollback", "rollback"),
+    "flush": Operation("cli.operations.flush", "flush"),
+    "status": Operation("cli.operations.status", "status"),
+    "flows": Operation("cli.operations.flows", "flows"),
+    "explain": Operation("cli.operations.explain", "explain"),
+    "drain": Operation("cli.operations.admin", "drain"),
+    "enable": Operation("cli.operations.admin", "enable"),
+    "disable": Operation("cli.operations.admin", "disable"),
+    "weight": Operation("cli.operations.admin", "weight"),
+    "active": Operation("cli.operations.admin", "active"),
+    "doctor": Operation("cli.operations.doctor", "doctor"),
+    "export": Operation("cli.operations.export", "export", reads_file=True, needs_root=False, pure=True),
+}
+
+
+def perform(name: str, arguments: Arguments, environment: Mapping[str, str] | None = None) -> Document:
+    """Has the operation done by the process of `lbctl run` if one answers, else by this one. Raises OperationError.
+
+    A file is given as argument `path`; it is read here, so that both sides work on the same text.
+    """
+    operation = OPERATIONS[name]
+    where = os.environ if environment is None else environment
+    if operation.pure:
+        return operation.load()(**with_text(operation, arguments))
+    socket = run_directory(where) / "control.sock"
+    if socket.exists():
+        answered, document = ask(socket, name, with_text(operation, arguments))
+        if answered:
+            return document
+    if operation.needs_run:
+        raise OperationError(f"lbctl {name} asks the process of `lbctl run`, and none answers at {socket}")
+    if operation.needs_root:
+        require_root(name)
+    return perform_here(local_context(where), name, with_text(operation, arguments))
+
+
+def perform_here(context: Context, name: str, arguments: Arguments) -> Document:
+    """Does the operation in this process. Raises OperationError."""
+    from cli.operations.refusal import told
+
+    with told():
+        return OPERATIONS[name].load()(context, **arguments)
+
+
+def with_text(operation: Operation, arguments: Arguments) -> Arguments:
+    """The arguments with the file's text and its absolute path, where the operation reads a file."""
+    if not operation.reads_file or "text" in arguments:
+        return arguments
+    path = Path(arguments["path"]).absolute()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise OperationError(f"cannot read {arguments['path']}: {error.strerror}", exit=2) from None
+    except UnicodeDecodeError as error:
+        raise OperationError(f"{arguments['path']} is not UTF-8 text: {error.reason}", exit=2) from None
+    return {**arguments, "path": str(path), "text": text}

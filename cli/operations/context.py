@@ -1,0 +1,108 @@
+"""What an operation works on: the kernel, its tracked flows, the state directory, the clock.
+
+The rule: an operation reaches the world through its Context alone, so that the process of `lbctl run` and a command
+on its own call the same function.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from cli.operations.error import OperationError
+from cli.state import State
+
+if TYPE_CHECKING:
+    from lb4.address import Endpoint
+    from lb4.conntrack import Conntrack
+    from lb4.flow import Flow
+    from lb4.kernel import Kernel
+    from lb4.model import Health
+
+CAP_NET_ADMIN = 12
+"""linux/capability.h: the bit of CAP_NET_ADMIN."""
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What one backend carried, as its process counted: open connections now, and since the start all of them."""
+
+    active: int = 0
+    total: int = 0
+    packets: int = 0
+    bytes: int = 0
+
+
+class Runtime(Protocol):
+    """What only the process of `lbctl run` knows. Keys are (service, backend)."""
+
+    def health(self) -> Mapping[tuple[str, Endpoint], Health]:
+        """What the checks found; a backend that is not checked has no entry."""
+        ...
+
+    def activity(self) -> Mapping[tuple[str, Endpoint], Activity]:
+        """What passed through the modes that need a process."""
+        ...
+
+    def flows(self) -> tuple[tuple[str, str, Flow], ...]:
+        """(listener, service, flow) of the modes that need a process."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything an operation may touch. runtime: the process of `lbctl run` when it is the one that is asked."""
+
+    run_dir: Path
+    state: State
+    kernel: Kernel
+    conntrack: Conntrack
+    now: Callable[[], float] = time.time
+    runtime: Runtime | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def run_directory(environment: Mapping[str, str]) -> Path:
+    """Where the control socket is: LBCTL_RUN_DIR, or /run/lbctl."""
+    return Path(environment.get("LBCTL_RUN_DIR") or "/run/lbctl")
+
+
+def state_directory(environment: Mapping[str, str]) -> Path:
+    """Where what was applied is remembered: LBCTL_STATE_DIR, or /var/lib/lbctl."""
+    return Path(environment.get("LBCTL_STATE_DIR") or "/var/lib/lbctl")
+
+
+def local_context(environment: Mapping[str, str], runtime: Runtime | None = None) -> Context:
+    """The Context of this process in its network namespace. Opens no socket before one is needed."""
+    from lb4.kernel_real import RealKernel  # type: ignore[import-not-found]
+
+    from lb4.conntrack import KernelConntrack
+
+    return Context(
+        run_dir=run_directory(environment),
+        state=State(state_directory(environment)),
+        kernel=RealKernel(),
+        conntrack=KernelConntrack(),
+        runtime=runtime,
+        environment=environment,
+    )
+
+
+def require_root(name: str) -> None:
+    """Raises OperationError (exit 1) where this process may not change the network's configuration."""
+    if not may_administer():
+        raise OperationError(f"lbctl {name} takes root (CAP_NET_ADMIN): run it with sudo")
+
+
+def may_administer() -> bool:
+    """Whether this process has CAP_NET_ADMIN, which root has everywhere but in some containers."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return os.geteuid() == 0
+    effective = next((line for line in status.splitlines() if line.startswith("CapEff:")), "CapEff: 0")
+    return bool(int(effective.split()[1], 16) >> CAP_NET_ADMIN & 1)
