@@ -29,7 +29,7 @@ class ValueTest(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ValueMatch:
-    """One header or query parameter that must compare so; `regex` must match the whole value."""
+    """One header (name in lower case) or query parameter that must compare so; `regex` must match the whole value."""
 
     name: str
     test: ValueTest = ValueTest.PRESENT
