@@ -1,0 +1,259 @@
+"""A terminated TCP connection: the client's, the backend's, and the bytes between them.
+
+The rule: what one side sends the other gets, in order, as fast as it takes it: a full side pauses its peer, an end of
+stream is passed on as one, a reset as a reset. The backend is chosen before its first byte, and never changed after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from typing import cast
+
+from lb4.address import Endpoint, parse_ip
+from lb4.model import Backend, Service
+from lb4.terminate.client_hello import NoClientHelloError
+from lb4.terminate.model import TerminateListener
+from lb4.terminate.opening import Opened, needs_bytes, opened
+from lb4.terminate.proxy_protocol import ProxyProtocolError, build
+from lb4.terminate.tally import Tally
+
+HIGH_WATER = 256 * 1024
+"""Bytes written to one side and not yet taken by it, at which the other side is no longer read."""
+TCP_INFO_SEGMENTS = struct.Struct("=136xII")
+"""tcpi_segs_out and tcpi_segs_in in struct tcp_info (linux/tcp.h)."""
+RESET = struct.pack("ii", 1, 0)
+
+
+class Connections:
+    """What every relay of one listener shares; the owner changes it, relays read it."""
+
+    def __init__(
+        self, listener: TerminateListener, choose: Callable[[Opened], Iterator[tuple[Service, Backend, Tally]]]
+    ):
+        """choose: the candidates of a connection, best first, each with its service and what counts it."""
+        self.listener = listener
+        self.choose = choose
+        self.live: set[Relay] = set()
+        self.refused = 0
+
+
+class Side(asyncio.Protocol):
+    """One of the two connections of a relay."""
+
+    peer: Side
+    transport: asyncio.Transport
+
+    def __init__(self, relay: Relay) -> None:
+        self.relay = relay
+        self.received = 0
+        self.ended = False
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes for the other side."""
+        self.received += len(data)
+        self.peer.transport.write(data)
+
+    def eof_received(self) -> bool:
+        """The end of what this side sends; the other direction goes on where the transport can half-close."""
+        self.ended = True
+        if self.peer.ended or not self.peer.transport.can_write_eof():
+            self.peer.transport.close()
+            return False
+        self.peer.transport.write_eof()
+        return True
+
+    def pause_writing(self) -> None:
+        """This side takes no more for now."""
+        self.peer.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """This side takes more again."""
+        self.peer.transport.resume_reading()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """This side is gone."""
+        self.relay.lost(self, error)
+
+
+class BackendSide(Side):
+    """The connection from the balancer to the backend."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Takes the transport."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=HIGH_WATER)
+
+
+class ClientSide(Side):
+    """The connection from the client to the balancer, read until it is known what it opens."""
+
+    def __init__(self, relay: Relay) -> None:
+        super().__init__(relay)
+        self.first = b""
+        self.connected = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has come."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=HIGH_WATER)
+        self.relay.arrived()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes for the backend, or for finding out which."""
+        if self.connected:
+            self.received += len(data)
+            self.peer.transport.write(data)
+        else:
+            self.first += data
+            self.relay.opening()
+
+    def eof_received(self) -> bool:
+        """As for every side; before there is a backend it is kept for later."""
+        if self.connected:
+            return super().eof_received()
+        self.ended = True
+        return self.transport.can_write_eof()
+
+
+class Relay:
+    """A client's connection, its backend's, and their life together."""
+
+    def __init__(self, connections: Connections, loop: asyncio.AbstractEventLoop) -> None:
+        """Belongs to the listener's connections."""
+        self.connections = connections
+        self.loop = loop
+        self.client = ClientSide(self)
+        self.backend: BackendSide | None = None
+        self.opened: Opened | None = None
+        self.chosen: Backend | None = None
+        self.service = ""
+        self.source: Endpoint | None = None
+        self.tally = Tally()
+        self.connecting: asyncio.Task[None] | None = None
+        self.moved = -1
+        self.moved_at = loop.time()
+
+    def arrived(self) -> None:
+        """The client's connection is there."""
+        self.connections.live.add(self)
+        self.peer = endpoint_of(self.client.transport, "peername")
+        self.target = endpoint_of(self.client.transport, "sockname")
+        if not needs_bytes(self.connections.listener, self.peer):
+            self.opening()
+
+    def opening(self) -> None:
+        """Looks whether the bytes so far say what is opened; if so, connects."""
+        if self.connecting is not None:
+            return
+        try:
+            self.opened = opened(self.connections.listener, self.peer, self.target, self.client.first)
+        except (ProxyProtocolError, NoClientHelloError):
+            self.connections.refused += 1
+            self.reset(self.client)
+            return
+        if self.opened is not None:
+            self.client.transport.pause_reading()
+            self.connecting = self.loop.create_task(self._connect(self.opened))
+
+    async def _connect(self, what: Opened) -> None:
+        for service, backend, tally in self.connections.choose(what):
+            side = await self._try(backend)
+            if side is None:
+                tally.failures += 1
+                continue
+            if self.client.transport.is_closing():
+                side.transport.abort()
+                return
+            self.service, self.chosen, self.tally = service.name, backend, tally
+            self._join(side, service, what)
+            return
+        self.reset(self.client)
+
+    async def _try(self, backend: Backend) -> BackendSide | None:
+        address = backend.endpoint
+        try:
+            async with asyncio.timeout(self.connections.listener.connect_timeout):
+                _, side = await self.loop.create_connection(
+                    lambda: BackendSide(self), str(address.ip), address.port or self.target.port or 0
+                )
+        except (OSError, TimeoutError):
+            return None
+        return side
+
+    def _join(self, side: BackendSide, service: Service, what: Opened) -> None:
+        self.tally.active += 1
+        self.tally.total += 1
+        self.backend, side.peer, self.client.peer = side, self.client, side
+        self.source = endpoint_of(side.transport, "sockname")
+        if service.proxy_protocol:
+            side.transport.write(build(service.proxy_protocol, what.client, what.target))
+        self.client.connected = True
+        first, self.client.first = self.client.first[what.taken :], b""
+        if first:
+            self.client.received += len(first)
+            side.transport.write(first)
+        if self.client.ended:
+            side.transport.write_eof()
+        self.client.transport.resume_reading()
+
+    def lost(self, side: Side, error: Exception | None) -> None:
+        """One side is gone: the other gets what it is still owed, or a reset where this one was reset."""
+        other = self.backend if side is self.client else self.client
+        if side is self.client and self.connecting is not None and not self.client.connected:
+            self.connecting.cancel()
+        if other is not None and not other.transport.is_closing():
+            if error is not None:
+                self.reset(other)
+            else:
+                other.transport.close()
+        if self in self.connections.live and side is self.client:
+            self._count()
+            self.connections.live.discard(self)
+
+    def _count(self) -> None:
+        if self.backend is None:
+            return
+        self.tally.active -= 1
+        self.tally.bytes += self.bytes
+        self.tally.packets += self.packets
+
+    @property
+    def bytes(self) -> int:
+        """Bytes relayed so far, both directions together."""
+        return self.client.received + (self.backend.received if self.backend else 0)
+
+    @property
+    def packets(self) -> int:
+        """Segments on the client's connection so far, as TCP counts them; 0 where it is gone already."""
+        sock = self.client.transport.get_extra_info("socket")
+        try:
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_SEGMENTS.size)
+            return sum(TCP_INFO_SEGMENTS.unpack(info))
+        except (OSError, struct.error, AttributeError):
+            return 0
+
+    def idle(self, now: float) -> bool:
+        """Whether nothing was relayed for the idle timeout; to be asked again and again."""
+        if self.moved != self.bytes:
+            self.moved, self.moved_at = self.bytes, now
+        return now - self.moved_at >= self.connections.listener.idle_timeout
+
+    def reset(self, side: Side) -> None:
+        """Ends one side's connection by a reset (RFC 9293 section 3.5.2)."""
+        sock = side.transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        side.transport.abort()
+
+    def end(self) -> None:
+        """Ends both connections."""
+        self.reset(self.client)
+
+
+def endpoint_of(transport: asyncio.BaseTransport, which: str) -> Endpoint:
+    """The transport's `peername` or `sockname`."""
+    host, port = transport.get_extra_info(which)[:2]
+    return Endpoint(parse_ip(host.partition("%")[0]), port or None)
