@@ -1,0 +1,1 @@
+"""The control socket: every operation of the commands, asked of the process of `lbctl run`."""
