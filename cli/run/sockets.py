@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Iterable, Mapping
 
 from lb4.address import Bind
 from lb4.model import Listener, Protocol
@@ -25,19 +26,24 @@ def ports_of(listener: Listener) -> tuple[Bind, ...]:
     return tuple(Bind(bind.ip, p, p) for bind in listener.binds for p in range(bind.first, bind.last + 1))
 
 
-def open_sockets(listener: Listener, workers: int) -> tuple[tuple[socket.socket, ...], ...]:
-    """For each worker its sockets, in the order of `ports_of`. Raises BindError, leaving none open."""
-    opened: list[socket.socket] = []
+def open_sockets(listener: Listener, binds: Iterable[Bind], workers: int) -> tuple[dict[Bind, socket.socket], ...]:
+    """For each worker a socket for each of the binds. Raises BindError, leaving none open."""
+    opened: tuple[dict[Bind, socket.socket], ...] = tuple({} for _ in range(workers))
     try:
-        for _ in range(workers):
-            for bind in ports_of(listener):
-                opened.append(_open(listener, bind))
+        for bind in binds:
+            for sockets in opened:
+                sockets[bind] = _open(listener, bind)
     except BindError:
-        for sock in opened:
-            sock.close()
+        close_sockets(opened)
         raise
-    each = len(opened) // workers
-    return tuple(tuple(opened[i * each : (i + 1) * each]) for i in range(workers))
+    return opened
+
+
+def close_sockets(opened: Iterable[Mapping[Bind, socket.socket]]) -> None:
+    """Closes them all."""
+    for sockets in opened:
+        for sock in sockets.values():
+            sock.close()
 
 
 def _open(listener: Listener, bind: Bind) -> socket.socket:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from cli.run.log import event
+from lb4.address import Bind
 from lb4.worker.channel import ParentEnd
 from lb4.worker.messages import Adopt, Configure, Drain, Message, Release
 
@@ -36,7 +37,7 @@ class Worker:
     index: int
     user: str
     part: object
-    sockets: dict[str, tuple[Adopt, tuple[socket.socket, ...]]] = field(default_factory=dict)
+    sockets: dict[str, dict[Bind, socket.socket]] = field(default_factory=dict)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     process: subprocess.Popen[bytes] | None = None
     channel: ParentEnd | None = None
@@ -60,8 +61,8 @@ class Worker:
         self.channel = ParentEnd(ours)
         self.ready.clear()
         self._tell(Configure(self.part))
-        for adopt, sockets in self.sockets.values():
-            self._tell(adopt, sockets)
+        for listener, sockets in self.sockets.items():
+            self._tell(Adopt(listener, tuple(sockets)), tuple(sockets.values()))
 
     def configure(self, part: object) -> None:
         """Replaces what it serves, now and for every later start."""
@@ -72,17 +73,18 @@ class Worker:
         """One message that a later start does not need to hear again."""
         self._tell(message)
 
-    def adopt(self, adopt: Adopt, sockets: tuple[socket.socket, ...]) -> None:
-        """Gives it a listener's sockets."""
-        self.sockets[adopt.listener] = adopt, sockets
-        self._tell(adopt, sockets)
+    def adopt(self, listener: str, sockets: Mapping[Bind, socket.socket]) -> None:
+        """Gives it more sockets of a listener, now and at every later start."""
+        self.sockets.setdefault(listener, {}).update(sockets)
+        self._tell(Adopt(listener, tuple(sockets)), tuple(sockets.values()))
 
-    def release(self, listener: str) -> None:
-        """Takes a listener's sockets from it; the supervisor's own copies are closed too."""
-        _, sockets = self.sockets.pop(listener)
-        self._tell(Release(listener))
-        for sock in sockets:
-            sock.close()
+    def release(self, listener: str, binds: tuple[Bind, ...]) -> None:
+        """Takes sockets of a listener from it; the supervisor's own copies are closed too."""
+        self._tell(Release(listener, binds))
+        for bind in binds:
+            self.sockets[listener].pop(bind).close()
+        if not self.sockets[listener]:
+            del self.sockets[listener]
 
     def drain(self, seconds: float) -> None:
         """Asks it to end within that many seconds."""

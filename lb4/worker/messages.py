@@ -43,9 +43,10 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Accept no more at this listener; close its sockets; live connections go on."""
+    """Accept no more at these binds of a listener; close their sockets; live connections go on."""
 
     listener: str
+    binds: tuple[Bind, ...]
 
 
 @dataclass(frozen=True, slots=True)
