@@ -17,6 +17,7 @@ from cli.operations.error import OperationError
 from cli.state import State
 
 if TYPE_CHECKING:
+    from cli.config.model import Configuration
     from lb4.address import Endpoint
     from lb4.conntrack import Conntrack
     from lb4.flow import Flow
@@ -39,6 +40,10 @@ class Activity:
 
 class Runtime(Protocol):
     """What only the process of `lbctl run` knows. Keys are (service, backend)."""
+
+    def prepare(self, configuration: Configuration) -> None:
+        """Opens what the configuration needs, before anything is changed. Raises OperationError where it cannot."""
+        ...
 
     def health(self) -> Mapping[tuple[str, Endpoint], Health]:
         """What the checks found; a backend that is not checked has no entry."""

@@ -43,6 +43,7 @@ class Worker:
     channel: ParentEnd | None = None
     deaths: int = 0
     stopping: bool = False
+    watched: bool = False
 
     @property
     def name(self) -> str:

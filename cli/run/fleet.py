@@ -1,0 +1,145 @@
+"""The fleet: all workers of all kinds, and the sockets they serve.
+
+The rule: new sockets are opened before anything else is changed, so that a configuration whose addresses cannot be
+bound changes nothing; sockets that stay are never closed and opened again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cli.config.model import Configuration
+from cli.run.parts import MODULES, SOCKET_MODES, listeners_of
+from cli.run.sockets import BindError, close_sockets, open_sockets, ports_of
+from cli.run.workers import Heard, Worker
+from lb4.address import Bind
+from lb4.model import Protocol
+from lb4.worker.messages import Message
+
+Place = tuple[str, Protocol, Bind]
+"""A listener's name, its protocol, one address and port."""
+
+
+@dataclass
+class Prepared:
+    """A configuration whose new sockets are open, by kind and place, one for each worker."""
+
+    configuration: Configuration
+    fresh: dict[str, dict[Place, tuple[socket.socket, ...]]] = field(default_factory=dict)
+
+    def discard(self) -> None:
+        """Closes what was opened."""
+        for places in self.fresh.values():
+            for sockets in places.values():
+                for sock in sockets:
+                    sock.close()
+
+
+class Fleet:
+    """Starts, feeds and ends workers."""
+
+    def __init__(self, size: int, user: str, heard: Heard) -> None:
+        """size: workers of each kind that serves sockets; user: whom they run as; heard: called with every report."""
+        self.size = size
+        self.user = user
+        self.workers: dict[str, list[Worker]] = {}
+        self._heard = heard
+        self._watches: set[asyncio.Task[None]] = set()
+        self._places: dict[str, set[Place]] = {kind: set() for kind in SOCKET_MODES}
+
+    def prepare(self, configuration: Configuration) -> Prepared:
+        """Opens the sockets that the configuration needs and the fleet has not. Raises BindError."""
+        prepared = Prepared(configuration)
+        try:
+            for kind in SOCKET_MODES:
+                prepared.fresh[kind] = self._opened(kind, configuration)
+        except BindError:
+            prepared.discard()
+            raise
+        return prepared
+
+    def _opened(self, kind: str, configuration: Configuration) -> dict[Place, tuple[socket.socket, ...]]:
+        """By place, one socket for each worker."""
+        fresh: dict[Place, tuple[socket.socket, ...]] = {}
+        for listener in listeners_of(kind, configuration):
+            places = {bind: (listener.name, listener.protocol, bind) for bind in ports_of(listener)}
+            binds = [bind for bind, place in places.items() if place not in self._places[kind]]
+            opened = open_sockets(listener, binds, self.size)
+            fresh |= {places[bind]: tuple(sockets[bind] for sockets in opened) for bind in binds}
+        return fresh
+
+    def take_over(self, prepared: Prepared, parts: Mapping[str, object | None]) -> None:
+        """Serves the prepared configuration; a kind whose part is None needs no workers."""
+        for kind, part in parts.items():
+            if part is not None:
+                self._configure(kind, part)
+            self._resocket(kind, prepared)
+            if part is None:
+                self._end(kind)
+
+    def _configure(self, kind: str, part: object) -> None:
+        if kind in self.workers:
+            for worker in self.workers[kind]:
+                worker.configure(part)
+            return
+        count = self.size if kind in SOCKET_MODES else 1
+        self.workers[kind] = [Worker(kind, MODULES[kind], index, self.user, part) for index in range(count)]
+
+    def _resocket(self, kind: str, prepared: Prepared) -> None:
+        if kind not in SOCKET_MODES:
+            self._begin(kind)
+            return
+        configuration, fresh = prepared.configuration, prepared.fresh.pop(kind, {})
+        wanted = {(each.name, each.protocol, b) for each in listeners_of(kind, configuration) for b in ports_of(each)}
+        for place, sockets in fresh.items():
+            for worker, sock in zip(self.workers[kind], sockets, strict=True):
+                worker.adopt(place[0], {place[2]: sock})
+        for name, _, bind in self._places[kind] - wanted:
+            for worker in self.workers[kind]:
+                worker.release(name, (bind,))
+        self._places[kind] = wanted
+        self._begin(kind)
+
+    def _begin(self, kind: str) -> None:
+        for worker in self.workers.get(kind, []):
+            if not worker.watched:
+                worker.watched = True
+                task = asyncio.create_task(worker.watch(self._heard))
+                self._watches.add(task)
+                task.add_done_callback(self._watches.discard)
+
+    def _end(self, kind: str) -> None:
+        for worker in self.workers.pop(kind, []):
+            worker.drain(0)
+
+    def tell(self, kind: str, message: Message) -> None:
+        """One message to all workers of a kind."""
+        for worker in self.workers.get(kind, []):
+            worker.tell(message)
+
+    async def ready(self) -> None:
+        """Until every worker has carried out its configuration."""
+        for workers in self.workers.values():
+            for worker in workers:
+                await worker.ready.wait()
+
+    async def drain(self, seconds: float) -> None:
+        """Ends all workers, those that serve clients within so many seconds."""
+        for workers in self.workers.values():
+            for worker in workers:
+                worker.drain(seconds)
+                for sockets in worker.sockets.values():
+                    close_sockets([sockets])
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds + 1):
+                while self._watches:
+                    await asyncio.wait(self._watches)
+        for workers in self.workers.values():
+            for worker in workers:
+                worker.kill()
+        if self._watches:
+            await asyncio.wait(self._watches, timeout=2)

@@ -1,0 +1,51 @@
+"""What each kind of worker is told, made from a configuration and its services as they are now.
+
+The rule: pure; the supervisor's whole knowledge of what a kind needs is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cli.config.model import Configuration
+from cli.run.health_worker import Target
+from lb4.model import Listener, Mode, Service
+from lb4.terminate.model import TerminateListener, TerminatePart
+
+MODULES = {"http": "lb7.worker", "terminate": "cli.run.terminate_worker", "health": "cli.run.health_worker"}
+SOCKET_MODES = {"http": Mode.HTTP, "terminate": Mode.TERMINATE}
+"""The kinds whose listeners have sockets in user space."""
+
+
+def health_part(services: Mapping[str, Service]) -> tuple[Target, ...]:
+    """Every backend of every checked service."""
+    return tuple(
+        Target(service.name, backend.endpoint, service.health)
+        for service in services.values()
+        if service.health is not None
+        for backend in service.backends
+    )
+
+
+def terminate_part(configuration: Configuration, services: Mapping[str, Service]) -> TerminatePart:
+    """The listeners of mode `terminate` and the services they name."""
+    listeners = tuple(_terminated(configuration, each) for each in configuration.of_mode(Mode.TERMINATE))
+    named = {name for each in listeners for name in (each.listener.service, *each.sni.values())}
+    return TerminatePart(listeners, {name: services[name] for name in named if name})
+
+
+def _terminated(configuration: Configuration, listener: Listener) -> TerminateListener:
+    asked = configuration.terminate[listener.name]
+    return TerminateListener(
+        listener,
+        connect_timeout=asked.connect_timeout,
+        idle_timeout=asked.idle_timeout,
+        accept_proxy=asked.trusted,
+        sni=asked.sni,
+    )
+
+
+def listeners_of(kind: str, configuration: Configuration) -> tuple[Listener, ...]:
+    """The listeners whose sockets the workers of a kind serve."""
+    mode = SOCKET_MODES.get(kind)
+    return configuration.of_mode(mode) if mode else ()

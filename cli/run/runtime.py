@@ -1,0 +1,125 @@
+"""What the supervisor knows at run time, in the form the operations ask for it.
+
+The rule: operations run in a thread of their own; what they read here is a whole value put here by the event loop, and
+what they need from workers is asked through the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import TimeoutError as FutureTimeout
+
+from cli.config.model import Configuration
+from cli.operations.context import Activity
+from cli.operations.error import OperationError
+from cli.run.fleet import Fleet, Prepared
+from cli.run.sockets import BindError
+from lb4.address import AddressError, Endpoint, parse_endpoint
+from lb4.flow import Flow
+from lb4.model import Health, Protocol
+
+ANSWER_TIMEOUT = 2.0
+"""Seconds that workers have for telling their statistics."""
+
+Statistics = list[Mapping[str, object]]
+
+
+class LiveRuntime:
+    """Implements cli.operations.context.Runtime."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, fleet: Fleet, ask: Callable[[], Awaitable[Statistics]]) -> None:
+        """ask: has every worker tell its statistics, within the event loop."""
+        self._loop = loop
+        self._fleet = fleet
+        self._ask = ask
+        self.prepared: Prepared | None = None
+        self.published: Mapping[tuple[str, Endpoint], Health] = {}
+
+    def prepare(self, configuration: Configuration) -> None:
+        """Opens the sockets of a configuration that is about to be applied. Raises OperationError."""
+        if self.prepared is not None:
+            self.prepared.discard()
+            self.prepared = None
+        try:
+            self.prepared = self._fleet.prepare(configuration)
+        except BindError as error:
+            raise OperationError(str(error)) from None
+
+    def health(self) -> Mapping[tuple[str, Endpoint], Health]:
+        """What is published of the checks' findings."""
+        return self.published
+
+    def activity(self) -> Mapping[tuple[str, Endpoint], Activity]:
+        """What workers counted, summed over them."""
+        sums: dict[tuple[str, Endpoint], Activity] = {}
+        for row in self._rows("backends"):
+            key, more = _activity(row)
+            have = sums.get(key, Activity())
+            sums[key] = Activity(
+                have.active + more.active,
+                have.total + more.total,
+                have.packets + more.packets,
+                have.bytes + more.bytes,
+            )
+        return sums
+
+    def flows(self) -> tuple[tuple[str, str, Flow], ...]:
+        """The flows that workers hold."""
+        return tuple(_flow(row) for row in self._rows("flows"))
+
+    def _rows(self, name: str) -> list[Mapping[str, object]]:
+        """One list of all workers' statistics; a worker's word that has not the form is left out."""
+        rows: list[Mapping[str, object]] = []
+        for statistics in self._asked():
+            listed = statistics.get(name)
+            rows += [row for row in listed if _is_row(row)] if isinstance(listed, list) else []
+        return rows
+
+    def _asked(self) -> Statistics:
+        answer = asyncio.run_coroutine_threadsafe(_awaited(self._ask), self._loop)
+        try:
+            return answer.result(ANSWER_TIMEOUT)
+        except FutureTimeout:
+            answer.cancel()
+            return []
+
+
+async def _awaited(ask: Callable[[], Awaitable[Statistics]]) -> Statistics:
+    return await ask()
+
+
+def _is_row(row: object) -> bool:
+    if not isinstance(row, dict):
+        return False
+    try:
+        _flow(row) if "client" in row else _activity(row)
+    except (KeyError, ValueError, TypeError, AddressError):
+        return False
+    return True
+
+
+def _activity(row: Mapping[str, object]) -> tuple[tuple[str, Endpoint], Activity]:
+    """Of a worker's row {service, backend, active, total, packets, bytes}."""
+    key = str(row["service"]), parse_endpoint(str(row["backend"]))
+    active, total, packets, amount = (int(str(row[name])) for name in ("active", "total", "packets", "bytes"))
+    return key, Activity(active, total, packets, amount)
+
+
+def _flow(row: Mapping[str, object]) -> tuple[str, str, Flow]:
+    """Of a worker's row: the keys of `lbctl --json flows`."""
+    addresses = {name: parse_endpoint(str(row[name])) for name in ("client", "target", "source", "backend")}
+    flow = Flow(
+        Protocol(str(row["protocol"])),
+        **addresses,
+        state=str(row["state"]),
+        packets=_pair(row["packets"]),
+        bytes=_pair(row["bytes"]),
+    )
+    return str(row["listener"]), str(row["service"]), flow
+
+
+def _pair(value: object) -> tuple[int, int]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise ValueError("no pair of numbers")
+    return int(value[0]), int(value[1])
