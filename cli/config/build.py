@@ -1,0 +1,140 @@
+"""From the schema's models to the frozen values of lb4.
+
+The rule: one function for each value, and nothing is judged here: the schema has judged each key, `rules` judges
+what keys mean together.
+"""
+
+from __future__ import annotations
+
+from cli.config import values
+from cli.config.model import Settings, Terminate
+from cli.config.schema import FileSchema, LimitsSchema, ListenerSchema
+from cli.config.schema_service import AffinitySchema, BackendSchema, BackendTlsSchema, HealthSchema, ServiceSchema
+from lb4.address import Endpoint
+from lb4.model import (
+    Affinity,
+    Backend,
+    BackendTls,
+    DnsBackend,
+    HealthCheck,
+    Limits,
+    Listener,
+    Mode,
+    Protocol,
+    Service,
+)
+
+NO_LIMITS = Limits()
+MODES = {mode.value: mode for mode in Mode}
+PROTOCOLS = {protocol.value: protocol for protocol in Protocol}
+
+
+def listener(name: str, schema: ListenerSchema) -> Listener:
+    """A listener as all modes know it."""
+    return Listener(
+        name=name,
+        binds=tuple(schema.bind),
+        protocol=PROTOCOLS[schema.protocol],
+        mode=MODES[schema.mode],
+        service=schema.service or "",
+        allow=tuple(schema.allow),
+        deny=tuple(schema.deny),
+        limits=NO_LIMITS if schema.limits is None else limits(schema.limits),
+        snat=tuple(schema.snat),
+    )
+
+
+def limits(schema: LimitsSchema) -> Limits:
+    """A listener's limits."""
+    return Limits(
+        connections=schema.connections,
+        connections_per_client=schema.connections_per_client,
+        new_connections=schema.new_connections,
+        new_connections_per_client=schema.new_connections_per_client,
+    )
+
+
+def terminate(schema: ListenerSchema) -> Terminate:
+    """What only mode `terminate` asks of a listener."""
+    return Terminate(
+        trusted=() if schema.proxy_protocol is None else tuple(schema.proxy_protocol.trusted),
+        transparent=schema.transparent,
+        sni=dict(schema.sni),
+    )
+
+
+def service(name: str, schema: ServiceSchema) -> Service:
+    """A service as all modes know it."""
+    made = [backend(item) for item in schema.backends]
+    return Service(
+        name=name,
+        backends=tuple(item for item in made if type(item) is Backend),
+        names=tuple(item for item in made if type(item) is DnsBackend),
+        scheduler=schema.scheduler,
+        affinity=None if schema.affinity is None else affinity(schema.affinity),
+        health=None if schema.health is None else health(schema.health),
+        slow_start=schema.slow_start,
+        panic_threshold=schema.panic_threshold,
+        tls=backend_tls(schema.tls),
+        proxy_protocol=int(schema.proxy_protocol[1]) if schema.proxy_protocol else 0,
+        max_connections=schema.max_connections or 0,
+        max_queued=schema.max_queued or 0,
+    )
+
+
+def backend(schema: BackendSchema) -> Backend | DnsBackend:
+    """A backend by address or by name."""
+    if isinstance(schema.address, Endpoint):
+        return Backend(endpoint=schema.address, weight=schema.weight, backup=schema.backup)
+    name, port = schema.address
+    return DnsBackend(name=name, port=port, weight=schema.weight, backup=schema.backup)
+
+
+def affinity(schema: AffinitySchema) -> Affinity:
+    """A service's affinity."""
+    return Affinity(key=schema.key, name=schema.name or "", timeout=schema.timeout)
+
+
+def health(schema: HealthSchema) -> HealthCheck:
+    """A service's health check."""
+    return HealthCheck(
+        type=schema.type,
+        every=schema.every,
+        timeout=schema.timeout,
+        rise=schema.rise,
+        fall=schema.fall,
+        jitter=schema.jitter,
+        port=schema.port,
+        path=schema.path,
+        host=schema.host or "",
+        statuses=schema.statuses,
+        body_match=schema.body_match or "",
+        verify=schema.verify,
+        ca=schema.ca or "",
+        payload=values.payload(schema.payload or ""),
+        expect=values.payload(schema.expect or ""),
+        command=tuple(schema.command or ()),
+    )
+
+
+def backend_tls(schema: BackendTlsSchema | bool | None) -> BackendTls | None:
+    """TLS to a service's backends."""
+    if isinstance(schema, bool) or schema is None:
+        return BackendTls() if schema else None
+    return BackendTls(
+        verify=schema.verify,
+        ca=schema.ca or "",
+        server_name=schema.server_name or "",
+        cert=schema.cert or "",
+        key=schema.key or "",
+    )
+
+
+def settings(schema: FileSchema) -> Settings:
+    """What concerns lbctl itself."""
+    return Settings(
+        metrics=None if schema.metrics is None else schema.metrics.bind,
+        reconcile=schema.reconcile,
+        user=schema.user or "nobody",
+        group=schema.group or "",
+    )

@@ -1,0 +1,69 @@
+"""A whole configuration as one frozen value: what every command works on.
+
+The rule: it is valid. Who holds a Configuration needs to check nothing of it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lb4.address import Bind
+from lb4.model import KERNEL_MODES, Balancer, IPNetwork, Listener, Mode, Service
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What concerns lbctl itself. user: whom workers run as. group: who may speak to the control socket."""
+
+    metrics: Bind | None = None
+    reconcile: bool = False
+    user: str = "nobody"
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """What a listener of mode `terminate` has besides: times in seconds.
+
+    trusted: senders whose PROXY protocol header is believed; empty takes none. sni: service by server name, passed
+    through without ending TLS.
+    """
+
+    connect_timeout: float = 5.0
+    idle_timeout: float = 3600.0
+    trusted: tuple[IPNetwork, ...] = ()
+    transparent: bool = False
+    sni: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """All that a file says. workers None: one per core. warnings: lines for people, nothing that stops anything.
+
+    terminate: by listener, for those of mode `terminate`. origin and text: the file it came from, word for word.
+    """
+
+    version: int
+    workers: int | None
+    listeners: Mapping[str, Listener]
+    services: Mapping[str, Service]
+    settings: Settings = field(default_factory=Settings)
+    terminate: Mapping[str, Terminate] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    origin: str = ""
+    text: str = ""
+
+    @property
+    def balancer(self) -> Balancer:
+        """Its layer 4 part."""
+        return Balancer(self.listeners, self.services)
+
+    def of_mode(self, *modes: Mode) -> tuple[Listener, ...]:
+        """The listeners of these modes, in the order of their names."""
+        return tuple(self.listeners[name] for name in sorted(self.listeners) if self.listeners[name].mode in modes)
+
+    @property
+    def needs_kernel(self) -> bool:
+        """Whether some listener takes root and kernel tables: all modes but `terminate` and `http`."""
+        return any(listener.mode in KERNEL_MODES | {Mode.PACKET} for listener in self.listeners.values())
