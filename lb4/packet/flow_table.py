@@ -11,6 +11,7 @@ from itertools import count
 from typing import NamedTuple
 
 from lb4.address import Endpoint
+from lb4.packet.keys import turned
 from lb4.packet.parse import TCP, UDP
 from lb4.packet.rewrite import Translation
 from lb4.packet.tcp_state import OVER, TIMEOUTS, State, moved
@@ -67,12 +68,6 @@ class LiveFlow:
     def active(self) -> bool:
         """Whether the connection is still going on."""
         return self.state not in OVER
-
-
-def turned(key: bytes) -> bytes:
-    """The key of the other direction: source and destination change places."""
-    size = (len(key) - 4) // 2
-    return key[size : 2 * size] + key[:size] + key[-2:] + key[-4:-2]
 
 
 class FlowTable:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from struct import Struct
 
 from lb4.packet.checksum import change, changed, folded
+from lb4.packet.keys import turned
 from lb4.packet.parse import ICMP, ICMP6, Header, parse_quoted
 from lb4.packet.rewrite import SUM_AT, Translation, readdressed, resummed
 
@@ -52,10 +53,9 @@ def translated(data: bytes, header: Header, quote: Quote, back: Translation) -> 
     back: how packets in the error's direction are translated, so that its `new`, turned, is the quoted packet as it
     was sent.
     """
-    size = header.address_size
     new = back.new
     inner = data[quote.start : header.end]
-    sent = Translation(quote.header.key, new[size : 2 * size] + new[:size] + new[-2:] + new[-4:-2])
+    sent = Translation(quote.header.key, turned(new))
     changed_inner = _inner(inner, quote.header, sent)
     out = bytearray(data)
     out[quote.start : header.end] = changed_inner

@@ -10,7 +10,7 @@ from struct import Struct
 from lb4.packet.checksum import change, changed, changed_udp
 from lb4.packet.parse import TCP, UDP, Header
 
-_SUM = Struct("!H")
+SUM = Struct("!H")
 _V4_SUM_AND_ADDRESSES = Struct("!H8s")
 V4_SUM_AND_KEY = Struct("!H12s")
 """IPv4 without options: header checksum, both addresses, both ports: offset 10 to 24."""
@@ -54,7 +54,7 @@ def rewritten(data: bytes, header: Header, translation: Translation) -> bytearra
 def readdressed(out: bytearray, version: int, translation: Translation) -> None:
     """Writes the new addresses into a packet that starts with its IP header, and mends IPv4's header checksum."""
     if version == 4:
-        (total,) = _SUM.unpack_from(out, 10)
+        (total,) = SUM.unpack_from(out, 10)
         _V4_SUM_AND_ADDRESSES.pack_into(out, 10, changed(total, translation.added_header), translation.new[:8])
     else:
         out[8:40] = translation.new[:32]
@@ -63,6 +63,6 @@ def readdressed(out: bytearray, version: int, translation: Translation) -> None:
 def resummed(out: bytearray, header: Header, added: int) -> None:
     """Changes the transport's checksum by what was added."""
     at = header.transport + SUM_AT[header.protocol]
-    (total,) = _SUM.unpack_from(out, at)
+    (total,) = SUM.unpack_from(out, at)
     new = changed(total, added) if header.protocol == TCP else changed_udp(total, added)
-    _SUM.pack_into(out, at, new)
+    SUM.pack_into(out, at, new)

@@ -1,0 +1,123 @@
+"""The decision about a new flow: at which listener it arrived, whether it may come in, which backend gets it.
+
+The rule: candidates, addresses and a clock in, a Choice or a Refused out; the scheduler is asked once per flow at most.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from lb4.address import Bind, Endpoint, IPAddress
+from lb4.model import Backend, Balancer, Listener, Mode, Service
+from lb4.packet.admission import Admission, Refused
+
+AFFINITIES_MAX = 262144
+
+Pick = Callable[[tuple[Backend, ...], Endpoint, Endpoint, Mapping[Endpoint, int]], Backend | None]
+"""A scheduler: candidates, client, target, active flows by backend → the backend, None where there is none."""
+
+Picks = Callable[[Service], Pick]
+
+
+class SchedulerFailed(Exception):
+    """The user's own scheduler raised, or returned what is no candidate: the message says which and what."""
+
+
+class Choice(NamedTuple):
+    """Where a new flow goes: the backend as configured, and the address and port its packets go to."""
+
+    listener: Listener
+    backend: Backend
+    to: Endpoint
+
+
+class Decisions:
+    """Answers for all packet listeners of one configuration."""
+
+    def __init__(self, balancer: Balancer, picks: Picks) -> None:
+        self.balancer = balancer
+        self.admissions: dict[str, Admission] = {}
+        self._exact: dict[tuple[int, IPAddress, int], Listener] = {}
+        self._ranges: list[tuple[int, Bind, Listener]] = []
+        self._picks: dict[str, Pick] = {}
+        self._affinity: dict[str, OrderedDict[IPAddress, tuple[Endpoint, float]]] = {}
+        for listener in balancer.listeners.values():
+            if listener.mode is Mode.PACKET:
+                self._add(listener, picks)
+
+    def _add(self, listener: Listener, picks: Picks) -> None:
+        number = NUMBERS[listener.protocol]
+        self.admissions[listener.name] = Admission(listener)
+        self._picks.setdefault(listener.service, picks(self.balancer.services[listener.service]))
+        for bind in listener.binds:
+            if bind.is_range or bind.is_wildcard:
+                self._ranges.append((number, bind, listener))
+            else:
+                self._exact[number, bind.ip, bind.first] = listener
+
+    def listener_of(self, protocol: int, target: Endpoint) -> Listener | None:
+        """The listener that has this address and port."""
+        port = target.port or 0
+        found = self._exact.get((protocol, target.ip, port))
+        return found or next(
+            (ln for p, bind, ln in self._ranges if p == protocol and _has(bind, target.ip, port)), None
+        )
+
+    def choose(
+        self, listener: Listener, client: Endpoint, target: Endpoint, active: Mapping[Endpoint, int], now: float
+    ) -> Choice | Refused:
+        """The backend of a new flow. Raises SchedulerFailed."""
+        refusal = self.admissions[listener.name].refusal(client.ip, now)
+        if refusal is not None:
+            return refusal
+        service = self.balancer.services[listener.service]
+        candidates = service.eligible(target.family)
+        backend = self._kept(service, client.ip, now) or self._picked(service, candidates, client, target, active)
+        if backend is None:
+            return Refused.NO_BACKEND
+        self._keep(service, client.ip, backend, now)
+        port = target.port if backend.endpoint.port is None else backend.endpoint.port
+        return Choice(listener, backend, Endpoint(backend.endpoint.ip, port))
+
+    def _picked(
+        self,
+        service: Service,
+        candidates: tuple[Backend, ...],
+        client: Endpoint,
+        target: Endpoint,
+        active: Mapping[Endpoint, int],
+    ) -> Backend | None:
+        return self._picks[service.name](candidates, client, target, active) if candidates else None
+
+    def _kept(self, service: Service, client: IPAddress, now: float) -> Backend | None:
+        if service.affinity is None:
+            return None
+        kept = self._affinity.get(service.name)
+        endpoint, deadline = kept.get(client, (None, 0.0)) if kept else (None, 0.0)
+        if endpoint is None or deadline <= now:
+            return None
+        return next((b for b in service.backends if b.endpoint == endpoint and b.usable), None)
+
+    def _keep(self, service: Service, client: IPAddress, backend: Backend, now: float) -> None:
+        if service.affinity is None:
+            return
+        kept = self._affinity.setdefault(service.name, OrderedDict())
+        kept[client] = backend.endpoint, now + service.affinity.timeout
+        kept.move_to_end(client)
+        if len(kept) > AFFINITIES_MAX:
+            kept.popitem(last=False)
+
+    def inherit(self, before: Decisions) -> None:
+        """Takes over the affinities of a configuration that this one replaces."""
+        self._affinity = before._affinity
+
+
+NUMBERS: Mapping[str, int] = {"tcp": 6, "udp": 17}
+"""By a listener's protocol, the number in the IP header."""
+
+
+def _has(bind: Bind, ip: IPAddress, port: int) -> bool:
+    same = bind.ip == ip or (bind.is_wildcard and bind.ip.version == ip.version)
+    return same and bind.first <= port <= bind.last
