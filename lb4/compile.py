@@ -1,0 +1,57 @@
+"""The balancer as the kernel shall hold it: listeners and services in, one ruleset value out.
+
+The rule: compile_table is a function of its arguments and of nothing else, and the order of listeners and services
+does not matter. Listeners of modes that a process serves leave nothing here.
+"""
+
+from __future__ import annotations
+
+from lb4.compile_base import base_chains
+from lb4.compile_counting import count_entrance
+from lb4.compile_entrance import CompileError, Entrance, entrances
+from lb4.compile_filters import Assistance, filter_chain
+from lb4.compile_translation import source_verdict, translation_chain
+from lb4.draft import Draft
+from lb4.model import Balancer, Listener, Service
+from lb4.nft.ruleset import Table, Verdict, VerdictKind
+
+__all__ = ["Assistance", "CompileError", "compile_table"]
+
+
+def compile_table(balancer: Balancer, assistance: Assistance | None = None) -> Table:
+    """The table for the balancer's `nat` and `gateway` listeners; without any, a table with nothing in it.
+
+    assistance: where a hook picks backends for the schedulers that need a process; None: those services are balanced
+    round-robin. Raises CompileError naming the listener that the kernel cannot forward as it is written.
+    """
+    draft = Draft()
+    for listener in balancer.kernel_listeners():
+        _refuse_wildcards(listener)
+        _add_listener(draft, listener, balancer.services[listener.service], assistance)
+    return draft.table(base_chains(draft)) if draft.shared else Table()
+
+
+def _refuse_wildcards(listener: Listener) -> None:
+    for bind in listener.binds:
+        if bind.is_wildcard:
+            raise CompileError(f"listener {listener.name}: {listener.mode} needs an address of its own, not {bind}")
+
+
+def _add_listener(draft: Draft, listener: Listener, service: Service, assistance: Assistance | None) -> None:
+    helped = assistance if service.scheduler.needs_process else None
+    chain = filter_chain(draft, listener, service, helped)
+    for entrance in entrances(listener, service):
+        count_entrance(draft, entrance)
+        if chain is not None:
+            _add_binds(draft, entrance, "filter", chain)
+        if entrance.eligible:
+            _add_binds(draft, entrance, "listener", translation_chain(draft, entrance, helped is not None))
+            _add_binds(draft, entrance, "source", source_verdict(draft, entrance))
+        if helped is not None and entrance.eligible:
+            _add_binds(draft, entrance, "queued", None)
+
+
+def _add_binds(draft: Draft, entrance: Entrance, kind: str, chain: str | None) -> None:
+    verdict = None if chain is None else Verdict(VerdictKind.GOTO, chain)
+    for bind in entrance.binds:
+        draft.add_bind(kind, bind, entrance.listener.protocol, verdict)

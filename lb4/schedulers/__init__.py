@@ -1,0 +1,1 @@
+"""How a service picks a backend: one file a concept, all of them pure."""
