@@ -49,3 +49,13 @@ def listeners_of(kind: str, configuration: Configuration) -> tuple[Listener, ...
     """The listeners whose sockets the workers of a kind serve."""
     mode = SOCKET_MODES.get(kind)
     return configuration.of_mode(mode) if mode else ()
+
+
+def parts_of(configuration: Configuration, services: Mapping[str, Service]) -> dict[str, object | None]:
+    """By kind, what its workers are told; None for a kind that has nothing to do."""
+    health = health_part(services)
+    terminated = configuration.of_mode(Mode.TERMINATE)
+    return {
+        "health": health or None,
+        "terminate": terminate_part(configuration, services) if terminated else None,
+    }

@@ -108,10 +108,13 @@ def _activity(row: Mapping[str, object]) -> tuple[tuple[str, Endpoint], Activity
 
 def _flow(row: Mapping[str, object]) -> tuple[str, str, Flow]:
     """Of a worker's row: the keys of `lbctl --json flows`."""
-    addresses = {name: parse_endpoint(str(row[name])) for name in ("client", "target", "source", "backend")}
+    client, target, source, backend = (parse_endpoint(str(row[n])) for n in ("client", "target", "source", "backend"))
     flow = Flow(
         Protocol(str(row["protocol"])),
-        **addresses,
+        client,
+        target,
+        source,
+        backend,
         state=str(row["state"]),
         packets=_pair(row["packets"]),
         bytes=_pair(row["bytes"]),

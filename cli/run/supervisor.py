@@ -1,0 +1,200 @@
+"""The supervisor: the one process of `lbctl run` that may change the kernel, and that watches all others.
+
+The rule: it reads no byte that a client or a backend sent. Whatever ends it, the kernel forwards on; whatever ends a
+worker, the worker is replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cli.config.model import Configuration
+from cli.control.server import ControlServer
+from cli.operations import with_text
+from cli.operations.context import Context
+from cli.operations.wanted import wanted
+from cli.operations.error import OperationError
+from cli.run.fleet import Fleet
+from cli.run.log import event
+from cli.run.notify import notify, reloading, watchdog_interval
+from cli.run.parts import parts_of
+from cli.run.publishing import Publishing
+from cli.run.runtime import ANSWER_TIMEOUT, LiveRuntime, Statistics
+from cli.run.workers import Worker
+from lb4.address import AddressError, parse_endpoint
+from lb4.model import Health
+from lb4.worker.messages import AskStatistics, ServicesChanged
+
+DRAIN_SECONDS = 30.0
+"""How long connections may go on after SIGTERM."""
+CHANGES = frozenset({"apply", "rollback", "drain", "enable", "disable", "weight", "flush"})
+"""The operations after which workers must be told anew."""
+
+
+class Supervisor:
+    """One run of `lbctl run FILE`."""
+
+    def __init__(self, path: Path, configuration: Configuration, context: Context) -> None:
+        """The configuration decides how many workers there are and whom they run as, for the whole run."""
+        self.path = path
+        self._first = configuration
+        self._loop = asyncio.get_running_loop()
+        size = configuration.workers or os.cpu_count() or 1
+        self._fleet = Fleet(size, configuration.settings.user, self._heard)
+        self._runtime = LiveRuntime(self._loop, self._fleet, self._statistics)
+        self._context = replace(context, runtime=self._runtime)
+        self._control = ControlServer(self._context, self._done, self._metrics, configuration.settings.group)
+        self._configuration: Configuration | None = None
+        self._publishing = Publishing()
+        self._publish_timer: asyncio.TimerHandle | None = None
+        self._answers: dict[str, asyncio.Future[Mapping[str, object]]] = {}
+        self._ending = asyncio.Event()
+        self._reload_wanted = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def run(self) -> None:
+        """From the first apply to the end of the last worker. Raises OperationError when it cannot start."""
+        self._on_signals()
+        await self._apply()
+        await self._control.start()
+        await self._fleet.ready()
+        event(logging.INFO, "ready", file=self.path, pid=os.getpid())
+        notify(self._context.environment, "READY=1", f"MAINPID={os.getpid()}")
+        self._spawn(self._signs_of_life())
+        self._spawn(self._reloads())
+        await self._ending.wait()
+        notify(self._context.environment, "STOPPING=1")
+        event(logging.INFO, "stopping; kernel forwarding goes on", drain=f"{DRAIN_SECONDS:g}s")
+        await self._control.stop()
+        await self._fleet.drain(DRAIN_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+
+    def _spawn(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _on_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._ending.set)
+        self._loop.add_signal_handler(signal.SIGHUP, self._reload_wanted.set)
+
+    async def _signs_of_life(self) -> None:
+        interval = watchdog_interval(self._context.environment)
+        while interval is not None:
+            notify(self._context.environment, "WATCHDOG=1")
+            await asyncio.sleep(interval)
+
+    # ---- configuration
+
+    async def _apply(self) -> None:
+        from cli.operations import OPERATIONS
+
+        await self._control.perform("apply", with_text(OPERATIONS["apply"], {"path": str(self.path)}))
+
+    async def _reloads(self) -> None:
+        while True:
+            await self._reload_wanted.wait()
+            self._reload_wanted.clear()
+            notify(self._context.environment, *reloading())
+            try:
+                await self._apply()
+                event(logging.INFO, "reloaded", file=self.path)
+            except OperationError as error:
+                event(logging.ERROR, "the old configuration stays in force", file=self.path, error=error)
+                for line in error.lines:
+                    event(logging.ERROR, line)
+            notify(self._context.environment, "READY=1")
+
+    def _done(self, name: str) -> None:
+        """An operation was carried out, by a signal or by a client of the control socket."""
+        if name not in CHANGES:
+            return
+        prepared, self._runtime.prepared = self._runtime.prepared, None
+        if prepared is not None:
+            self._configuration = prepared.configuration
+            parts = parts_of(self._configuration, self._services())
+            self._fleet.take_over(prepared, parts)
+            self._forget_unchecked()
+        else:
+            self._tell_services()
+
+    def _services(self) -> Mapping[str, Any]:
+        assert self._configuration is not None
+        return wanted(self._context, self._configuration.balancer).services
+
+    def _tell_services(self) -> None:
+        if self._configuration is not None:
+            changed = ServicesChanged(self._services())
+            for kind in ("http", "terminate", "packet"):
+                self._fleet.tell(kind, changed)
+
+    # ---- what workers say
+
+    def _heard(self, worker: Worker, report: Mapping[str, object]) -> None:
+        statistics = report.get("statistics")
+        if isinstance(statistics, dict) and worker.name in self._answers:
+            answer = self._answers.pop(worker.name)
+            if not answer.done():
+                answer.set_result(statistics)
+        if "failed" in report:
+            event(logging.ERROR, "a worker could not take the configuration", worker=worker.name, why=report["failed"])
+        changes = report.get("health")
+        if isinstance(changes, list):
+            self._found(changes)
+
+    async def _statistics(self) -> Statistics:
+        workers = [worker for kind in self._fleet.workers.values() for worker in kind if worker.kind != "health"]
+        waited = [self._answers.setdefault(worker.name, self._loop.create_future()) for worker in workers]
+        for worker in workers:
+            worker.tell(AskStatistics())
+        if waited:
+            await asyncio.wait(waited, timeout=ANSWER_TIMEOUT / 2)
+        return [future.result() for future in waited if future.done() and not future.cancelled()]
+
+    # ---- health
+
+    def _found(self, changes: list[object]) -> None:
+        for change in changes:
+            with contextlib.suppress(ValueError, TypeError, AddressError):
+                service, address, health, why = change  # type: ignore[misc]
+                key = str(service), parse_endpoint(str(address))
+                self._publishing.observe(key, Health(health))
+                event(logging.WARNING, "health", service=key[0], backend=key[1], now=health, why=why)
+        self._publish()
+
+    def _publish(self) -> None:
+        ready, later = self._publishing.due(self._loop.time())
+        if self._publish_timer is not None:
+            self._publish_timer.cancel()
+        self._publish_timer = None if later is None else self._loop.call_later(later, self._publish)
+        if ready:
+            self._runtime.published = dict(self._publishing.known)  # type: ignore[arg-type]
+            self._spawn(self._reprogram())
+
+    async def _reprogram(self) -> None:
+        try:
+            await self._control.perform("refresh", {})
+        except OperationError as error:
+            event(logging.ERROR, "the kernel was not told of a change of health", error=error)
+        self._tell_services()
+
+    def _forget_unchecked(self) -> None:
+        services = self._configuration.services if self._configuration else {}
+        keys = {(s.name, b.endpoint) for s in services.values() if s.health is not None for b in s.backends}
+        self._publishing.keep_only(set(keys))
+        self._runtime.published = dict(self._publishing.known)  # type: ignore[arg-type]
+
+    def _metrics(self) -> str:
+        from cli.run.metrics import exposition
+
+        return exposition(self._context)
