@@ -20,8 +20,8 @@ from cli.config.model import Configuration
 from cli.control.server import ControlServer
 from cli.operations import with_text
 from cli.operations.context import Context
-from cli.operations.wanted import wanted
 from cli.operations.error import OperationError
+from cli.operations.wanted import wanted
 from cli.run.fleet import Fleet
 from cli.run.log import event
 from cli.run.notify import notify, reloading, watchdog_interval
