@@ -29,7 +29,7 @@ class Problem:
 class ConfigError(Exception):
     """The configuration does not validate: all that is wrong with it, in the order of the file."""
 
-    exit_code = 2
+    exit = 2
 
     def __init__(self, origin: str, problems: Iterable[Problem]) -> None:
         self.origin = origin

@@ -16,6 +16,7 @@ KEY_MODES: dict[str, tuple[Mode, ...]] = {
     "snat": (Mode.NAT, Mode.PACKET),
     "tls": (Mode.TERMINATE, Mode.HTTP),
     "proxy_protocol": (Mode.TERMINATE, Mode.HTTP),
+    "timeouts": (Mode.TERMINATE, Mode.HTTP),
     "transparent": (Mode.TERMINATE,),
     "sni": (Mode.TERMINATE,),
 }
@@ -60,8 +61,8 @@ def _binds(listener: Listener, path: KeyPath) -> Iterator[Problem]:
         place = (*path, "bind", number)
         if bind.is_wildcard and listener.mode in PACKET_MODES:
             yield Problem(place, f"mode {listener.mode} takes one address of this host, not {shown(str(bind.ip))}")
-        if bind.is_range and listener.mode not in PACKET_MODES:
-            yield Problem(place, f"mode {listener.mode} takes one port, not a range; {listed(PACKET)} take ranges")
+        if bind.is_range and listener.mode is Mode.HTTP:
+            yield Problem(place, f"mode http takes single ports, not the range {bind.first}-{bind.last}")
 
 
 PACKET = ("nat", "gateway", "packet")
@@ -78,9 +79,8 @@ def _snat(listener: Listener, path: KeyPath) -> Iterator[Problem]:
 def _services(
     schema: ListenerSchema, listener: Listener, services: Mapping[str, Service], path: KeyPath
 ) -> Iterator[Problem]:
-    if listener.mode is Mode.HTTP and listener.service:
-        advice = f"write routes: [{{service: {listener.service}}}]"
-        yield Problem((*path, "service"), f"mode http names services in its routes; {advice}")
+    if listener.mode is Mode.HTTP and not (listener.service or schema.routes):
+        yield Problem(path, "the key routes is missing; write routes: [{match: {path_prefix: /}, service: NAME}]")
     elif listener.mode is not Mode.HTTP and not (listener.service or schema.sni):
         yield Problem(path, "the key service is missing")
     for place, name in schema.named_services():

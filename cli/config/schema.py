@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, TypeAdapter
 
 from cli.config.errors import KeyPath
-from cli.config.fields import Address, BindText, Count, Duration, Keys, Name, Prefix, RateText, Text
+from cli.config.fields import Address, BindText, Count, Keys, Name, Prefix, RateText, Text
 from cli.config.http import HttpListenerKeys
 from cli.config.schema_service import ServiceSchema
 
@@ -43,15 +43,6 @@ class ProxyProtocolSchema(Keys):
     """The senders whose PROXY protocol header is believed; from anybody else it ends the connection."""
 
 
-class TerminateTimeoutsSchema(Keys):
-    """How long a terminated connection may wait."""
-
-    connect: Duration = 5.0
-    """To connect to one backend."""
-    idle: Duration = 3600.0
-    """Without a byte in either direction; for UDP, until the client's exchange is forgotten."""
-
-
 class ListenerSchema(HttpListenerKeys):
     """An address, a port and a protocol where clients arrive, and what is done with them."""
 
@@ -67,7 +58,7 @@ class ListenerSchema(HttpListenerKeys):
     """Who forwards and how: `nat` and `gateway` the kernel alone, `packet` lbctl packet by packet, `terminate` two
     connections with bytes copied between them, `http` two connections with requests understood."""
     service: Name | None = None
-    """The service whose backends serve it. Mode `http` names services in its routes instead."""
+    """The service whose backends serve it. In mode `http`, the one for requests that no route takes."""
     allow: list[Prefix] = []
     """Only clients in these prefixes are let in. Empty: everybody."""
     deny: list[Prefix] = []

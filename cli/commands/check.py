@@ -1,0 +1,65 @@
+"""`lbctl check`: reads and validates a file.
+
+The rule: it touches nothing and needs no root.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cli.commands.command import command, file_argument, present, wants_json, warn
+from cli.config.errors import ConfigError
+from cli.config.loader import load_file
+from cli.config.model import Configuration
+
+
+@command("check", "lbctl check lb.yaml", "lbctl --json check lb.yaml")
+@file_argument
+def check(file: str) -> None:
+    """Validate FILE (default /etc/lbctl/lb.yaml): every error with its line, the keys that lead to it, and what would
+    be right. Touches nothing, needs no root.
+
+    Exit status: 0 valid, 2 not.
+    """
+    try:
+        configuration = load_file(file)
+    except ConfigError as error:
+        if wants_json():
+            present(refused(error), str)
+        raise
+    warn(configuration.warnings)
+    present(accepted(configuration), text)
+
+
+def accepted(configuration: Configuration) -> dict[str, Any]:
+    """The document of a valid file."""
+    services = configuration.services.values()
+    return {
+        "file": configuration.origin,
+        "valid": True,
+        "listeners": len(configuration.listeners),
+        "services": len(configuration.services),
+        "backends": sum(len(service.backends) + len(service.names) for service in services),
+        "warnings": list(configuration.warnings),
+    }
+
+
+def refused(error: ConfigError) -> dict[str, Any]:
+    """The document of a file that is not valid."""
+    from cli.config.errors import written_path
+
+    problems = [{"line": p.line, "path": written_path(p.path), "message": p.message} for p in error.problems]
+    return {"file": error.origin, "valid": False, "errors": problems}
+
+
+def text(document: dict[str, Any]) -> str:
+    """One line that says what the file has."""
+    counts = ", ".join(counted(document[key], key[:-1]) for key in ("listeners", "services", "backends"))
+    return f"{document['file']}: {click.style('valid', fg='green')}: {counts}"
+
+
+def counted(number: int, word: str) -> str:
+    """`1 listener`, `2 listeners`."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
