@@ -110,10 +110,15 @@ class State:
         """What was about to be will not be."""
         self._remove("next.yaml")
 
-    def clear(self) -> None:
-        """Nothing is in force any more."""
-        for name in ("applied.yaml", "next.yaml", "previous.yaml", "overrides.json"):
-            self._remove(name)
+    def retire(self) -> None:
+        """Nothing is in force any more, and what was is the previous one."""
+        applied, previous = self.directory / "applied.yaml", self.directory / "previous.yaml"
+        self._remove("next.yaml")
+        try:
+            if applied.exists():
+                applied.rename(previous)
+        except OSError as error:
+            raise unwritable(applied, error) from None
 
     def overrides(self) -> Overrides:
         """What the operator changed apart from the file."""

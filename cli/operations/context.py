@@ -19,6 +19,7 @@ from cli.state import State
 if TYPE_CHECKING:
     from cli.config.model import Configuration
     from lb4.address import Endpoint
+    from lb4.compile_filters import Assistance
     from lb4.conntrack import Conntrack
     from lb4.flow import Flow
     from lb4.kernel import Kernel
@@ -43,6 +44,10 @@ class Runtime(Protocol):
 
     def prepare(self, configuration: Configuration) -> None:
         """Opens what the configuration needs, before anything is changed. Raises OperationError where it cannot."""
+        ...
+
+    def assistance(self) -> Assistance | None:
+        """The queues of the hook that picks backends for the kernel, None while it does not run."""
         ...
 
     def health(self) -> Mapping[tuple[str, Endpoint], Health]:

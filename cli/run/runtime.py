@@ -16,6 +16,7 @@ from cli.operations.error import OperationError
 from cli.run.fleet import Fleet, Prepared
 from cli.run.sockets import BindError
 from lb4.address import AddressError, Endpoint, parse_endpoint
+from lb4.compile_filters import Assistance
 from lb4.flow import Flow
 from lb4.model import Health, Protocol
 
@@ -45,6 +46,10 @@ class LiveRuntime:
             self.prepared = self._fleet.prepare(configuration)
         except BindError as error:
             raise OperationError(str(error)) from None
+
+    def assistance(self) -> Assistance | None:
+        """The hook's queues; there is no hook among the workers."""
+        return None
 
     def health(self) -> Mapping[tuple[str, Endpoint], Health]:
         """What is published of the checks' findings."""

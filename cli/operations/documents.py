@@ -1,0 +1,159 @@
+"""The documents that operations return: what `--json` prints, and what the human output is made of.
+
+The rule: scripts rely on these keys (INTERFACE.md section 4); one may be added, none goes or changes its meaning.
+Lines in `warnings` are for people and go to standard error.
+"""
+
+from __future__ import annotations
+
+from typing import NotRequired, TypedDict
+
+
+class ChangeDocument(TypedDict):
+    """One thing that comes, goes or differs.
+
+    kind: `listener`, `service`, `backend`, or an object of the kernel's table (`chain`, `set`, `rule`, …). drift: it
+    is there because somebody else edited the table, not because of the file.
+    """
+
+    action: str
+    kind: str
+    name: str
+    detail: NotRequired[str]
+    drift: NotRequired[bool]
+
+
+class FlowCounts(TypedDict):
+    """Live flows that a change leaves alone, and that it ends."""
+
+    kept: int
+    ended: int
+
+
+class OverrideDocument(TypedDict):
+    """What the operator wants of a backend apart from the file."""
+
+    service: str
+    backend: str
+    admin: NotRequired[str]
+    weight: NotRequired[int]
+
+
+class PlanDocument(TypedDict):
+    """What `apply` would do."""
+
+    changes: list[ChangeDocument]
+    flows: FlowCounts
+    overrides: list[OverrideDocument]
+    warnings: list[str]
+
+
+class ApplyDocument(TypedDict):
+    """What `apply`, `rollback` or `flush` did. confirm: seconds in which `lbctl confirm` is awaited, or null."""
+
+    changes: list[ChangeDocument]
+    flows: FlowCounts
+    overrides: list[OverrideDocument]
+    warnings: list[str]
+    file: str | None
+    confirm: float | None
+
+
+class ConnectionCounts(TypedDict):
+    """Connections open now, and since counting began."""
+
+    active: int
+    total: int
+
+
+class BackendDocument(TypedDict):
+    """One backend in `status`. override: what of it is the operator's and not the file's."""
+
+    address: str
+    weight: int
+    health: str
+    admin: str
+    connections: ConnectionCounts
+    packets: int
+    bytes: int
+    backup: NotRequired[bool]
+    name: NotRequired[str]
+    override: NotRequired[dict[str, str | int]]
+
+
+class ServiceDocument(TypedDict):
+    """One service in `status`."""
+
+    name: str
+    scheduler: str
+    backends: list[BackendDocument]
+
+
+class ListenerDocument(TypedDict):
+    """One listener in `status`. refused: packets of new flows that were not let in, by reason."""
+
+    name: str
+    mode: str
+    protocol: str
+    bind: list[str]
+    service: str | None
+    refused: dict[str, int]
+
+
+class StatusDocument(TypedDict):
+    """Everything in force."""
+
+    listeners: list[ListenerDocument]
+    services: list[ServiceDocument]
+    warnings: NotRequired[list[str]]
+
+
+class FlowDocument(TypedDict):
+    """One live flow; packets and bytes are from the client and from the backend."""
+
+    listener: str
+    service: str
+    protocol: str
+    client: str
+    target: str
+    source: str
+    backend: str
+    state: str
+    packets: list[int]
+    bytes: list[int]
+
+
+class AdminDocument(TypedDict):
+    """What a backend is after `drain`, `enable`, `disable` or `weight`, and the flows it has."""
+
+    service: str
+    backend: str
+    admin: str
+    weight: int
+    active: int
+    warnings: list[str]
+
+
+class ActiveDocument(TypedDict):
+    """The open flows of a backend, by which `drain --wait` goes."""
+
+    service: str
+    backend: str
+    active: int
+
+
+class FindingDocument(TypedDict):
+    """One thing `doctor` looked at. fix: the command that mends it, or empty; safe: `--fix` may do it."""
+
+    level: str
+    name: str
+    what: str
+    fix: str
+    safe: bool
+    fixed: NotRequired[bool]
+
+
+class DoctorDocument(TypedDict):
+    """All findings, the worst level first in each group."""
+
+    findings: list[FindingDocument]

@@ -1,0 +1,116 @@
+"""What shall be in force: the file, with the operator's changes and what health checks found put over it.
+
+The rule: the file is never changed by an override; both are kept apart until they meet here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from cli.operations.context import Context
+from cli.operations.error import OperationError
+from cli.state import Override, Overrides, Remembered
+from lb4.address import Endpoint
+from lb4.model import Backend, Balancer, Health, Service
+
+if TYPE_CHECKING:
+    from cli.config.model import Configuration
+
+EMPTY = Balancer({}, {})
+"""Nothing is balanced."""
+
+NOTHING_APPLIED = "nothing is in force here: `lbctl apply FILE` first"
+
+HealthFound = Mapping[tuple[str, Endpoint], Health]
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What was applied, as remembered, as configuration, and as it is with all put over it."""
+
+    remembered: Remembered
+    configuration: Configuration
+    balancer: Balancer
+
+
+def configured(remembered: Remembered) -> Configuration:
+    """The configuration of a text. Raises OperationError (exit 2) with a line for each error."""
+    from cli.config.errors import ConfigError
+    from cli.config.loader import load
+
+    try:
+        return load(remembered.text, remembered.path)
+    except ConfigError as error:
+        raise OperationError(f"{remembered.path} does not validate", exit=2, lines=error.lines) from None
+
+
+def in_force(context: Context) -> InForce | None:
+    """What is in force, None if nothing is. Raises OperationError where what was applied is no longer valid."""
+    remembered = context.state.applied()
+    if remembered is None:
+        return None
+    try:
+        configuration = configured(remembered)
+    except OperationError as error:
+        message = f"what was applied from {remembered.path} does not validate any more; apply a file that does"
+        raise OperationError(message, lines=error.lines) from None
+    return InForce(remembered, configuration, wanted(context, configuration.balancer))
+
+
+def required(context: Context) -> InForce:
+    """What is in force. Raises OperationError where nothing is."""
+    found = in_force(context)
+    if found is None:
+        raise OperationError(NOTHING_APPLIED)
+    return found
+
+
+def wanted(context: Context, balancer: Balancer) -> Balancer:
+    """The file's balancer with the operator's changes and what the checks found put over it."""
+    found = context.runtime.health() if context.runtime is not None else {}
+    return overlaid(balancer, context.state.overrides(), found)
+
+
+def overlaid(balancer: Balancer, overrides: Overrides, found: HealthFound) -> Balancer:
+    """The balancer with overrides and health put over its backends; what they name and it lacks is left out."""
+    touched = {service for service, _ in overrides} | {service for service, _ in found}
+    if not touched & balancer.services.keys():
+        return balancer
+    services = {
+        name: _service(service, overrides, found) if name in touched else service
+        for name, service in balancer.services.items()
+    }
+    return Balancer(balancer.listeners, services)
+
+
+def _service(service: Service, overrides: Overrides, found: HealthFound) -> Service:
+    return replace(
+        service,
+        backends=tuple(
+            _backend(b, overrides.get((service.name, b.endpoint)), found.get((service.name, b.endpoint)))
+            for b in service.backends
+        ),
+    )
+
+
+def _backend(backend: Backend, override: Override | None, health: Health | None) -> Backend:
+    over = override or Override()
+    return replace(
+        backend,
+        admin=over.admin or backend.admin,
+        weight=backend.weight if over.weight is None else over.weight,
+        health=health or backend.health,
+    )
+
+
+def relevant(overrides: Overrides, *balancers: Balancer) -> Overrides:
+    """The overrides of backends that one of the balancers has."""
+    known = {
+        (name, backend.endpoint)
+        for balancer in balancers
+        for name, service in balancer.services.items()
+        for backend in service.backends
+    }
+    return {key: override for key, override in overrides.items() if key in known}

@@ -1,0 +1,86 @@
+"""What differs between two balancers, on the level people speak of: listeners, services, backends.
+
+The rule: pure; a backend is named `SERVICE BACKEND`, as the commands that change one take it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from enum import Enum
+from typing import Literal
+
+from lb4.model import Backend, Balancer, Service
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChange:
+    """One thing that comes, goes or differs; detail says how it differs, in the words of the configuration."""
+
+    action: Literal["add", "change", "remove"]
+    kind: Literal["listener", "service", "backend"]
+    name: str
+    detail: str = ""
+
+
+def changes(before: Balancer, after: Balancer) -> tuple[ModelChange, ...]:
+    """All that differs, listeners first, each in the order of names."""
+    return (
+        *_named("listener", before.listeners, after.listeners),
+        *_services(before.services, after.services),
+    )
+
+
+def _named(
+    kind: Literal["listener", "service"], before: Mapping[str, object], after: Mapping[str, object]
+) -> Iterator[ModelChange]:
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        if old is None:
+            yield ModelChange("add", kind, name)
+        elif new is None:
+            yield ModelChange("remove", kind, name)
+        elif old != new:
+            yield ModelChange("change", kind, name, differences(old, new))
+
+
+def _services(before: Mapping[str, Service], after: Mapping[str, Service]) -> Iterator[ModelChange]:
+    yield from _named("service", _bare(before), _bare(after))
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        if old is not new:
+            yield from _backends(name, _by_text(old), _by_text(new))
+
+
+def _bare(services: Mapping[str, Service]) -> dict[str, Service]:
+    return {name: replace(service, backends=()) for name, service in services.items()}
+
+
+def _by_text(service: Service | None) -> dict[str, Backend]:
+    return {str(b): b for b in service.backends} if service is not None else {}
+
+
+def _backends(service: str, before: Mapping[str, Backend], after: Mapping[str, Backend]) -> Iterator[ModelChange]:
+    for text in sorted(before.keys() | after.keys()):
+        old, new, name = before.get(text), after.get(text), f"{service} {text}"
+        if old is None:
+            yield ModelChange("add", "backend", name)
+        elif new is None:
+            yield ModelChange("remove", "backend", name)
+        elif old != new:
+            yield ModelChange("change", "backend", name, differences(old, new))
+
+
+def differences(old: object, new: object) -> str:
+    """`weight 1 → 3, admin enabled → draining`: the fields of two values of one dataclass that differ."""
+    names = [f.name for f in fields(old) if getattr(old, f.name) != getattr(new, f.name)]  # type: ignore[arg-type]
+    return ", ".join(f"{name} {shown(getattr(old, name))} → {shown(getattr(new, name))}" for name in names)
+
+
+def shown(value: object) -> str:
+    """A field's value for a person, short."""
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, tuple):
+        return f"{len(value)} entries" if len(value) > 3 else ", ".join(map(str, value)) or "none"
+    return "none" if value is None or value == "" else str(value)
