@@ -52,6 +52,8 @@ class UdpFlow:
         self.transport: asyncio.DatagramTransport | None = None
         self.source: Endpoint | None = None
         self.waiting: list[bytes] = []
+        self.packets = [0, 0]
+        self.bytes = [0, 0]
         self.used_at = owner.loop.time()
         tally.active += 1
         tally.total += 1
@@ -76,8 +78,7 @@ class UdpFlow:
 
     def sent(self, data: bytes) -> None:
         """A datagram from the client."""
-        self.used_at = self.owner.loop.time()
-        self._count(data)
+        self._count(data, 0)
         if self.transport is not None:
             self.transport.sendto(data)
         elif len(self.waiting) < WAITING_MAX:
@@ -85,11 +86,13 @@ class UdpFlow:
 
     def answered(self, data: bytes) -> None:
         """A datagram from the backend."""
-        self.used_at = self.owner.loop.time()
-        self._count(data)
+        self._count(data, 1)
         self.owner.transport.sendto(data, self.address)
 
-    def _count(self, data: bytes) -> None:
+    def _count(self, data: bytes, direction: int) -> None:
+        self.used_at = self.owner.loop.time()
+        self.packets[direction] += 1
+        self.bytes[direction] += len(data)
         self.tally.packets += 1
         self.tally.bytes += len(data)
 

@@ -1,0 +1,71 @@
+"""The terminate worker: one process that holds terminated connections.
+
+The rule: it gave up root's rights before the first byte from outside; when the supervisor is gone it drains and ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import sys
+from collections.abc import Mapping
+
+import uvloop
+
+from lb4.terminate.model import TerminatePart
+from lb4.terminate.terminator import Terminator
+from lb4.worker.channel import WorkerEnd
+from lb4.worker.messages import Adopt, AskStatistics, Configure, Drain, Message, Release, ServicesChanged
+from lb4.worker.privileges import drop
+
+ORPHAN_DRAIN = 5.0
+"""Seconds that connections have left when the supervisor died."""
+
+
+async def serve(channel: WorkerEnd) -> None:
+    """Until the supervisor says Drain, or is gone."""
+    terminator = Terminator(asyncio.get_running_loop())
+    sweeping = asyncio.create_task(terminator.sweep())
+    seconds = ORPHAN_DRAIN
+    async for message, fds in channel.messages():
+        assert isinstance(message, Message)
+        if isinstance(message, Drain):
+            seconds = message.seconds
+            break
+        await _carry_out(terminator, channel, message, fds)
+    await terminator.drain(seconds)
+    sweeping.cancel()
+
+
+async def _carry_out(terminator: Terminator, channel: WorkerEnd, message: Message, fds: tuple[int, ...]) -> None:
+    match message:
+        case Configure(part=TerminatePart() as part):
+            terminator.configure(part, contexts_of(part))
+            await channel.report({"ready": True})
+        case ServicesChanged(services=services):
+            terminator.change_services(services)
+        case Adopt(listener=name, binds=binds):
+            for bind, fd in zip(binds, fds, strict=True):
+                await terminator.adopt(name, bind, socket.socket(fileno=fd))
+        case Release(listener=name, binds=binds):
+            for bind in binds:
+                terminator.release(name, bind)
+        case AskStatistics():
+            await channel.report({"statistics": terminator.statistics()})
+
+
+def contexts_of(part: TerminatePart) -> Mapping[str, ssl.SSLContext]:
+    """The TLS of the listeners that end it."""
+    return {}
+
+
+def main() -> None:
+    """`python -m cli.run.terminate_worker FD USER`: FD is the channel."""
+    channel = WorkerEnd(socket.socket(fileno=int(sys.argv[1])))
+    drop(sys.argv[2])
+    uvloop.run(serve(channel))
+
+
+if __name__ == "__main__":
+    main()
