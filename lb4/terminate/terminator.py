@@ -10,6 +10,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
+from random import Random
 from typing import Any
 
 from lb4.address import Bind, Endpoint
@@ -41,7 +42,7 @@ class Terminator:
         self._servers: dict[tuple[str, Bind], asyncio.Server] = {}
         self._datagrams: dict[tuple[str, Bind], UdpListener] = {}
         self._contexts: dict[str, ssl.SSLContext] = {}
-        self._draining = False
+        self._random = Random()
 
     # ---- what the supervisor tells
 
@@ -61,7 +62,7 @@ class Terminator:
 
     def _choice(self, service: Service) -> Choice:
         before = self._choices.get(service.name)
-        return Choice(service) if before is None else before.changed(service)
+        return Choice(service, self._random) if before is None else before.changed(service)
 
     async def adopt(self, name: str, bind: Bind, sock: socket.socket) -> None:
         """Accepts at one more socket."""
@@ -188,12 +189,11 @@ def _tcp_row(relay: Relay) -> dict[str, Any]:
 
 def _udp_row(flow: UdpFlow) -> dict[str, Any]:
     listener = flow.owner.listener.listener
-    client = f"[{flow.address[0]}]:{flow.address[1]}" if ":" in flow.address[0] else f"{flow.address[0]}:{flow.address[1]}"
     return {
         "listener": listener.name,
         "service": flow.service,
         "protocol": "udp",
-        "client": client,
+        "client": str(flow.client),
         "target": str(flow.owner.target),
         "source": str(flow.source),
         "backend": str(flow.chosen.endpoint),

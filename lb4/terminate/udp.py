@@ -43,9 +43,13 @@ class BackendDatagrams(asyncio.DatagramProtocol):
 class UdpFlow:
     """One client's exchange with its backend."""
 
-    def __init__(self, owner: UdpListener, address: Address, service: Service, backend: Backend, tally: Tally) -> None:
+    def __init__(
+        self, owner: UdpListener, address: Address, client: Endpoint, chosen: tuple[Service, Backend, Tally]
+    ) -> None:
+        service, backend, tally = chosen
         self.owner = owner
         self.address = address
+        self.client = client
         self.service = service.name
         self.chosen = backend
         self.tally = tally
@@ -138,8 +142,8 @@ class UdpListener(asyncio.DatagramProtocol):
         if len(self.flows) >= self.listener.max_udp_flows:
             self.refused += 1
             return None
-        for service, backend, tally in self.choose(Opened(client, self.target, self.listener.listener.service)):
-            flow = self.flows[address] = UdpFlow(self, address, service, backend, tally)
+        for chosen in self.choose(Opened(client, self.target, self.listener.listener.service)):
+            flow = self.flows[address] = UdpFlow(self, address, client, chosen)
             task = self.loop.create_task(flow.open())
             self._opening.add(task)
             task.add_done_callback(self._opening.discard)

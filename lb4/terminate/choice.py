@@ -1,0 +1,50 @@
+"""The choice of a terminated service: affinity first, then the scheduler, then everybody else.
+
+The rule: no clock and no sockets; what is random comes from the generator it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from random import Random
+
+from lb4.address import Endpoint
+from lb4.affinity import AffinityTable
+from lb4.model import Backend, Service
+from lb4.schedulers.picker import Picker
+
+
+class Choice:
+    """The candidates of one service for one new flow after the other."""
+
+    def __init__(self, service: Service, random: Random, affinity: AffinityTable | None = None, turn: int = 0) -> None:
+        """affinity and turn: those of the service as it was before a change."""
+        self.service = service
+        self._random = random
+        self._affinity = affinity
+        if affinity is None and service.affinity is not None:
+            self._affinity = AffinityTable(service.affinity.timeout)
+        self._picker = Picker(service.scheduler.kind, service.eligible(), turn)
+
+    def changed(self, service: Service) -> Choice:
+        """The same choice for the service as it is now."""
+        kept = self._affinity if service.affinity == self.service.affinity else None
+        return Choice(service, self._random, kept, self._picker.turn)
+
+    def candidates(self, client: Endpoint, now: float, active: Mapping[Endpoint, int]) -> Iterator[Backend]:
+        """The backends to try, in order; taking one is remembered as the client's."""
+        backends = self._picker.backends
+        counts = [active.get(backend.endpoint, 0) for backend in backends]
+        key = client.ip.packed
+        kept = self._affinity.backend_of(key, now) if self._affinity is not None else None
+        first = next((backend for backend in backends if backend.endpoint == kept), None)
+        if first is not None:
+            yield self._taken(first, key, now)
+        for backend in self._picker.candidates(key, counts, self._random.random()):
+            if backend is not first:
+                yield self._taken(backend, key, now)
+
+    def _taken(self, backend: Backend, client: bytes, now: float) -> Backend:
+        if self._affinity is not None:
+            self._affinity.remember(client, backend.endpoint, now)
+        return backend
