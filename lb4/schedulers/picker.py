@@ -1,33 +1,45 @@
 """A scheduler in a process: which backend a new flow or request gets, and which ones are next should that one fail.
 
-The rule: the first candidate is the scheduler's pick, every further one is another backend. What is random, who the
-client is and how busy the backends are, are arguments; only the turn of the round-robin is remembered.
+The rule: the first candidate is the scheduler's pick, every further one is another backend, each once. A client's hash
+leads to the same backend here as in the kernel. What is random, who the client is and how busy the backends are, are
+arguments; only the turn of the round-robin is remembered.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 
-from lb4.model import Backend, SchedulerKind
-from lb4.schedulers.slots import slots
+from lb4.address import Family
+from lb4.model import Backend, SchedulerKind, Service
+from lb4.schedulers.jhash import scaled
+from lb4.schedulers.slots import BY_CLIENT, seed, slots
 
 Candidates = tuple[Backend, ...]
 PythonScheduler = Callable[[Candidates, bytes], Backend]
 """A user's own: called with the candidates and the client's key."""
 
 
+def picker_of(service: Service, family: Family | None = None, turn: int = 0) -> Picker:
+    """A service's picker over the backends that may get new flows, of one family or of both."""
+    return Picker(service.scheduler.kind, service.eligible(family), turn, seed(service))
+
+
 class Picker:
-    """The turns of the backends that may get new flows. `backends` may be empty; then there are no candidates."""
+    """The turns of the backends that may get new flows. `backends` may be empty; then there are no candidates.
 
-    __slots__ = ("_kind", "_places", "_turn", "backends")
+    A new one is made when a backend's weight, health or admin state changes; making it costs as much as its slots.
+    A `python` scheduler is not run here: as in the kernel, its backends take turns.
+    """
 
-    def __init__(self, kind: SchedulerKind, backends: Sequence[Backend], turn: int = 0) -> None:
+    __slots__ = ("_kind", "_places", "_seed", "_turn", "backends")
+
+    def __init__(self, kind: SchedulerKind, backends: Sequence[Backend], turn: int = 0, hash_seed: int = 1) -> None:
         """turn: where an earlier picker of the same service stood, so that a change does not start over."""
         self.backends = tuple(backends)
         self._kind = kind
+        self._seed = hash_seed
         place = {id(backend): index for index, backend in enumerate(self.backends)}
-        self._places = [place[id(backend)] for backend in slots(kind, self.backends)] if backends else []
+        self._places = [place[id(backend)] for backend in slots(kind, self.backends)]
         self._turn = turn % len(self._places) if self._places else 0
 
     @property
@@ -38,28 +50,48 @@ class Picker:
     def place(self, client: bytes, active: Sequence[int], random: float) -> int:
         """The index in `backends` of the pick; there is at least one.
 
-        client: what the hashing schedulers hash. active: flows or requests in flight, by index. random: in [0, 1).
+        client: what the hashing schedulers hash: an address as `ip.packed`, as the kernel does, or any other bytes.
+        active: flows or requests in flight, by index. random: in [0, 1).
         """
-        kind, places = self._kind, self._places
-        if kind is SchedulerKind.RANDOM:
-            return places[int(random * len(places))]
-        if kind is SchedulerKind.SOURCE_HASH or kind is SchedulerKind.MAGLEV:
-            return places[zlib.crc32(client) % len(places)]
-        turn = self._turn
-        self._turn = turn + 1 if turn + 1 < len(places) else 0
-        return self._least(turn, active) if kind is SchedulerKind.LEAST_CONNECTIONS else places[turn]
-
-    def _least(self, turn: int, active: Sequence[int]) -> int:
-        """The index with the fewest in flight per weight; of several the next in turn."""
-        backends, count = self.backends, len(self.backends)
-        start = self._places[turn]
-        order = (*range(start, count), *range(start))
-        return min(order, key=lambda index: (active[index] + 1) / backends[index].weight)
+        return self._pick(self._slot(client, random), active)
 
     def candidates(self, client: bytes, active: Sequence[int], random: float) -> Iterator[Backend]:
-        """The pick, then every other backend once."""
-        if self.backends:
-            first = self.place(client, active, random)
-            yield self.backends[first]
-            yield from self.backends[first + 1 :]
-            yield from self.backends[:first]
+        """The pick, then every other backend once: those whose slots come next, or by load where load decides."""
+        if not self._places:
+            return
+        slot = self._slot(client, random)
+        first = self._pick(slot, active)
+        yield self.backends[first]
+        for place in self._others(first, slot, active):
+            yield self.backends[place]
+
+    def _slot(self, client: bytes, random: float) -> int:
+        """The slot that the turn, the client or chance names."""
+        if self._kind is SchedulerKind.RANDOM:
+            return int(random * len(self._places))
+        if self._kind in BY_CLIENT:
+            return scaled(client, self._seed, len(self._places))
+        turn = self._turn
+        self._turn = turn + 1 if turn + 1 < len(self._places) else 0
+        return turn
+
+    def _pick(self, slot: int, active: Sequence[int]) -> int:
+        if self._kind is not SchedulerKind.LEAST_CONNECTIONS:
+            return self._places[slot]
+        return min(self._rotated(slot), key=lambda place: active[place] / self.backends[place].weight)
+
+    def _rotated(self, slot: int) -> tuple[int, ...]:
+        """All places, the one whose turn it is first: of places with even loads the first wins."""
+        start = self._places[slot]
+        return (*range(start, len(self.backends)), *range(start))
+
+    def _others(self, first: int, slot: int, active: Sequence[int]) -> Iterator[int]:
+        if self._kind is SchedulerKind.LEAST_CONNECTIONS:
+            others = (place for place in self._rotated(slot) if place != first)
+            yield from sorted(others, key=lambda place: active[place] / self.backends[place].weight)
+            return
+        seen = {first}
+        for place in (*self._places[slot + 1 :], *self._places[:slot]):
+            if place not in seen:
+                seen.add(place)
+                yield place

@@ -11,7 +11,7 @@ from random import Random
 from lb4.address import Endpoint
 from lb4.affinity import AffinityTable
 from lb4.model import Backend, Service
-from lb4.schedulers.picker import Picker
+from lb4.schedulers.picker import picker_of
 
 
 class Choice:
@@ -24,7 +24,7 @@ class Choice:
         self._affinity = affinity
         if affinity is None and service.affinity is not None:
             self._affinity = AffinityTable(service.affinity.timeout)
-        self._picker = Picker(service.scheduler.kind, service.eligible(), turn)
+        self._picker = picker_of(service, turn=turn)
 
     def changed(self, service: Service) -> Choice:
         """The same choice for the service as it is now."""
