@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from lb4.address import Bind, Endpoint, IPAddress
+from lb4.address import FAMILIES, Bind, Endpoint, Family, IPAddress
 from lb4.model import Backend, Balancer, Listener, Mode, Service
 from lb4.packet.admission import Admission, Refused
 
@@ -42,6 +42,7 @@ class Decisions:
         self._exact: dict[tuple[int, IPAddress, int], Listener] = {}
         self._ranges: list[tuple[int, Bind, Listener]] = []
         self._picks: dict[str, Pick] = {}
+        self._candidates: dict[tuple[str, Family], tuple[Backend, ...]] = {}
         self._affinity: dict[str, OrderedDict[IPAddress, tuple[Endpoint, float]]] = {}
         for listener in balancer.listeners.values():
             if listener.mode is Mode.PACKET:
@@ -50,7 +51,10 @@ class Decisions:
     def _add(self, listener: Listener, picks: Picks) -> None:
         number = NUMBERS[listener.protocol]
         self.admissions[listener.name] = Admission(listener)
-        self._picks.setdefault(listener.service, picks(self.balancer.services[listener.service]))
+        service = self.balancer.services[listener.service]
+        if service.name not in self._picks:
+            self._picks[service.name] = picks(service)
+            self._candidates.update({(service.name, family): service.eligible(family) for family in FAMILIES})
         for bind in listener.binds:
             if bind.is_range or bind.is_wildcard:
                 self._ranges.append((number, bind, listener))
@@ -73,7 +77,7 @@ class Decisions:
         if refusal is not None:
             return refusal
         service = self.balancer.services[listener.service]
-        candidates = service.eligible(target.family)
+        candidates = self._candidates[service.name, target.family]
         backend = self._kept(service, client.ip, now) or self._picked(service, candidates, client, target, active)
         if backend is None:
             return Refused.NO_BACKEND

@@ -26,7 +26,7 @@ from lb4.packet.tcp_state import OVER, State, opens
 from lb4.packet.totals import Totals
 
 Outcome = bytes | bytearray | int | None
-"""The packet to go on with (the very object that came in: unchanged), the worker to hand it to, or None: dropped."""
+"""The packet to go on with (the very object that came in: unchanged), the queue to hand it to, or None: dropped."""
 
 _OPENING_OR_CLOSING = 0x07
 """FIN, SYN or RST."""
@@ -149,8 +149,8 @@ class Translator:
         if quote is not None:
             direction = self.table.directions[quote.header.protocol].get(turned(quote.header.key))
         if quote is None or direction is None:
-            following = self.setup.worker + 1
-            return following if following < self.setup.workers else data
+            last = self.setup.worker + 1 == self.setup.workers
+            return data if last else self.setup.queue + 1
         return translated(data, header, quote, direction)
 
     def _open(self, data: bytes, header: Header, flags: int, now: float) -> Direction | Outcome:
