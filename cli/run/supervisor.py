@@ -30,7 +30,7 @@ from cli.run.publishing import Publishing
 from cli.run.runtime import ANSWER_TIMEOUT, LiveRuntime, Statistics
 from cli.run.workers import Worker
 from lb4.address import AddressError, parse_endpoint
-from lb4.model import Health
+from lb4.model import Health, Service
 from lb4.worker.messages import AskStatistics, ServicesChanged
 
 DRAIN_SECONDS = 30.0
@@ -128,7 +128,7 @@ class Supervisor:
         else:
             self._tell_services()
 
-    def _services(self) -> Mapping[str, Any]:
+    def _services(self) -> Mapping[str, Service]:
         assert self._configuration is not None
         return wanted(self._context, self._configuration.balancer).services
 
@@ -165,12 +165,14 @@ class Supervisor:
 
     def _found(self, changes: list[object]) -> None:
         for change in changes:
-            with contextlib.suppress(ValueError, TypeError, AddressError):
-                service, address, health, why = change  # type: ignore[misc]
-                key = str(service), parse_endpoint(str(address))
-                self._publishing.observe(key, Health(health))
-                event(logging.WARNING, "health", service=key[0], backend=key[1], now=health, why=why)
+            if isinstance(change, list) and len(change) == 4:
+                with contextlib.suppress(ValueError, AddressError):
+                    self._found_one(*map(str, change))
         self._publish()
+
+    def _found_one(self, service: str, address: str, health: str, why: str) -> None:
+        self._publishing.observe((service, parse_endpoint(address)), Health(health))
+        event(logging.WARNING, "health", service=service, backend=address, now=health, why=why)
 
     def _publish(self) -> None:
         ready, later = self._publishing.due(self._loop.time())

@@ -27,15 +27,18 @@ TCP_INFO_SEGMENTS = struct.Struct("=136xII")
 RESET = struct.pack("ii", 1, 0)
 
 
+Choose = Callable[[Opened], Iterator[tuple[Service, Backend, Tally]]]
+"""The candidates of what was opened, best first, each with its service and what counts it."""
+
+
 class Connections:
     """What every relay of one listener shares; the owner changes it, relays read it."""
 
-    def __init__(
-        self, listener: TerminateListener, choose: Callable[[Opened], Iterator[tuple[Service, Backend, Tally]]]
-    ):
-        """choose: the candidates of a connection, best first, each with its service and what counts it."""
+    def __init__(self, listener: TerminateListener, choose: Choose, ended: Callable[[], object]) -> None:
+        """ended: called when a relay has ended."""
         self.listener = listener
         self.choose = choose
+        self.ended = ended
         self.live: set[Relay] = set()
         self.refused = 0
 
@@ -212,6 +215,7 @@ class Relay:
         if self in self.connections.live and side is self.client:
             self._count()
             self.connections.live.discard(self)
+            self.connections.ended()
 
     def _count(self) -> None:
         if self.backend is None:

@@ -7,6 +7,7 @@ backend it has whatever is changed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -42,6 +43,7 @@ class Terminator:
         self._servers: dict[tuple[str, Bind], asyncio.Server] = {}
         self._datagrams: dict[tuple[str, Bind], UdpListener] = {}
         self._contexts: dict[str, ssl.SSLContext] = {}
+        self._relay_ended = asyncio.Event()
         self._random = Random()
 
     # ---- what the supervisor tells
@@ -51,7 +53,9 @@ class Terminator:
         self._listeners = {each.listener.name: each for each in part.listeners}
         self._contexts = dict(contexts)
         for name, listener in self._listeners.items():
-            connections = self._connections.setdefault(name, Connections(listener, self._chooser(name)))
+            connections = self._connections.setdefault(
+                name, Connections(listener, self._chooser(name), self._relay_ended.set)
+            )
             connections.listener = listener
         self._choices = {name: self._choice(service) for name, service in part.services.items()}
 
@@ -90,9 +94,11 @@ class Terminator:
         """Accepts no more, and waits for the connections to end, at most so long."""
         for name, bind in [*self._servers, *self._datagrams]:
             self.release(name, bind)
-        ends = self._loop.time() + seconds
-        while any(c.live for c in self._connections.values()) and self._loop.time() < ends:
-            await asyncio.sleep(0.05)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._relays():
+                    self._relay_ended.clear()
+                    await self._relay_ended.wait()
         for relay in self._relays():
             relay.end()
 

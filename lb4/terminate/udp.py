@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator
 from typing import cast
 
 from lb4.address import Endpoint, parse_ip
@@ -16,12 +15,12 @@ from lb4.model import Backend, Service
 from lb4.terminate.model import TerminateListener
 from lb4.terminate.opening import Opened
 from lb4.terminate.tally import Tally
+from lb4.terminate.tcp import Choose
 
 WAITING_MAX = 16
 """Datagrams of one client kept while its flow opens."""
 
 Address = tuple[str, int] | tuple[str, int, int, int]
-Choose = Callable[[Opened], Iterator[tuple[Service, Backend, Tally]]]
 
 
 class BackendDatagrams(asyncio.DatagramProtocol):
