@@ -7,6 +7,7 @@ what keys mean together.
 from __future__ import annotations
 
 from cli.config import values
+from cli.config.http import TimeoutKeys
 from cli.config.model import Settings, Terminate
 from cli.config.schema import FileSchema, LimitsSchema, ListenerSchema
 from cli.config.schema_service import AffinitySchema, BackendSchema, BackendTlsSchema, HealthSchema, ServiceSchema
@@ -56,7 +57,10 @@ def limits(schema: LimitsSchema) -> Limits:
 
 def terminate(schema: ListenerSchema) -> Terminate:
     """What only mode `terminate` asks of a listener."""
+    times = schema.timeouts or TimeoutKeys()
     return Terminate(
+        connect_timeout=5.0 if times.connect is None else times.connect,
+        idle_timeout=3600.0 if times.idle is None else times.idle,
         trusted=() if schema.proxy_protocol is None else tuple(schema.proxy_protocol.trusted),
         transparent=schema.transparent,
         sni=dict(schema.sni),

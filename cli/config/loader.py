@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from cli.config import build
+from cli.config import build, build_http
 from cli.config.document import DocumentError, Place, Value, place_at, read
 from cli.config.errors import ConfigError, Problem
 from cli.config.model import Configuration
@@ -63,6 +63,7 @@ def load(text: str, origin: str) -> Configuration:
             for name, listener in listeners.items()
             if listener.mode is Mode.TERMINATE
         },
+        http=build_http.balancer(schema, listeners, services, Path(origin).parent),
         warnings=tuple(_placed(problem, place).written(origin) for problem in warnings(schema, listeners, services)),
         origin=origin,
         text=text,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from lb4.address import Bind
 from lb4.model import KERNEL_MODES, Balancer, IPNetwork, Listener, Mode, Service
+from lb7.model import HttpBalancer
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ class Terminate:
 class Configuration:
     """All that a file says. workers None: one per core. warnings: lines for people, nothing that stops anything.
 
-    terminate: by listener, for those of mode `terminate`. origin and text: the file it came from, word for word.
+    terminate: by listener, for those of mode `terminate`. http: all that mode `http` serves. origin and text: the
+    file it came from, word for word.
     """
 
     version: int
@@ -50,6 +52,7 @@ class Configuration:
     services: Mapping[str, Service]
     settings: Settings = field(default_factory=Settings)
     terminate: Mapping[str, Terminate] = field(default_factory=dict)
+    http: HttpBalancer = field(default_factory=lambda: HttpBalancer({}, {}))
     warnings: tuple[str, ...] = ()
     origin: str = ""
     text: str = ""

@@ -44,6 +44,8 @@ def _problem(details: ErrorDetails, root: type[BaseModel]) -> Problem:
     path = tuple(details["loc"])
     kind, found = details["type"], details["input"]
     context: dict[str, Any] = details.get("ctx", {})
+    if path and path[-1] == "[key]" and kind == "value_error":
+        return Problem(path[:-1], str(context["error"]))
     if path and path[-1] == "[key]":
         return Problem(path[:-1], f"{shown(path[-2])} is no name; use up to 64 letters, digits, '.', '_' and '-'")
     if kind == "missing":

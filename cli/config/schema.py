@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter
 
 from cli.config.errors import KeyPath
 from cli.config.fields import Address, BindText, Count, Keys, Name, Prefix, RateText, Text
-from cli.config.http import HttpListenerKeys
+from cli.config.http import HttpLimitKeys, HttpListenerKeys
 from cli.config.schema_service import ServiceSchema
 
 
@@ -23,7 +23,7 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-class LimitsSchema(Keys):
+class LimitsSchema(HttpLimitKeys):
     """How much a listener lets in. What is above a limit is refused and counted."""
 
     connections: Count | None = None
