@@ -31,8 +31,7 @@ class LazyGroup(click.Group):
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
-        name = entry.module.rpartition(".")[2].rstrip("_")
-        found = getattr(import_module(entry.module), name)
+        found = getattr(import_module(f"cli.commands.{entry.module}"), cmd_name)
         assert isinstance(found, click.Command)
         return found
 

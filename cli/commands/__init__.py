@@ -10,18 +10,33 @@ from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """Where a command is, what is said of it in one line, and the heading it stands under."""
+    """The module of this package that a command is in, what is said of it in one line, and its heading."""
 
     module: str
     summary: str
     heading: str
 
 
-CHANGE, SEE, OPERATE, LAB, FILES = "Bring into force", "See", "Operate", "Try out", "Configuration files"
+APPLY, SEE, OPERATE, TRY, FILES = "Bring into force", "See", "One backend", "Try out", "The configuration file"
 
 COMMANDS: dict[str, Entry] = {
-    "check": Entry("cli.commands.check", "Validate a file; touches nothing, needs no root.", FILES),
-    "schema": Entry("cli.commands.schema", "Print the JSON Schema of the configuration file.", FILES),
-    "completion": Entry("cli.commands.completion", "Print the completion script of a shell.", FILES),
+    "check": Entry("check", "Validate a file; touches nothing, needs no root.", FILES),
+    "schema": Entry("schema", "Print the JSON Schema of the configuration file.", FILES),
+    "plan": Entry("plan", "Show what `apply` would change, and which live flows it would touch.", APPLY),
+    "apply": Entry("apply", "Bring a file into force in one atomic transaction.", APPLY),
+    "confirm": Entry("apply", "Keep what `apply --confirm` brought into force.", APPLY),
+    "rollback": Entry("apply", "Bring back what was in force before.", APPLY),
+    "run": Entry("run", "Stay in the foreground: health checks, proxies, metrics, control socket.", APPLY),
+    "flush": Entry("apply", "Remove all that lbctl put into the kernel, and nothing else.", APPLY),
+    "status": Entry("status", "Show listeners, services and backends.", SEE),
+    "flows": Entry("flows", "List the live flows with all four addresses.", SEE),
+    "explain": Entry("explain", "Say what would happen to a packet or request, and why.", SEE),
+    "doctor": Entry("doctor", "Find what on this host would break balancing, with the fix.", SEE),
+    "drain": Entry("admin", "Send no new flow to a backend; those it has live on.", OPERATE),
+    "enable": Entry("admin", "Send new flows to a backend again.", OPERATE),
+    "disable": Entry("admin", "Send no new flow to a backend, and end those it has.", OPERATE),
+    "weight": Entry("admin", "Set the weight of a backend.", OPERATE),
+    "export": Entry("export", "Print the same balancing as an nft or iptables script.", FILES),
+    "completion": Entry("completion", "Print the completion script of a shell.", FILES),
 }
 """By name, in the order of `lbctl --help`."""

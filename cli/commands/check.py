@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 from cli.commands.command import command, file_argument, present, wants_json, warn
-from cli.config.errors import ConfigError
+from cli.config.errors import ConfigError, written_path
 from cli.config.loader import load_file
 from cli.config.model import Configuration
+from cli.output import counted
 
 
 @command("check", "lbctl check lb.yaml", "lbctl --json check lb.yaml")
@@ -48,8 +49,6 @@ def accepted(configuration: Configuration) -> dict[str, Any]:
 
 def refused(error: ConfigError) -> dict[str, Any]:
     """The document of a file that is not valid."""
-    from cli.config.errors import written_path
-
     problems = [{"line": p.line, "path": written_path(p.path), "message": p.message} for p in error.problems]
     return {"file": error.origin, "valid": False, "errors": problems}
 
@@ -58,8 +57,3 @@ def text(document: dict[str, Any]) -> str:
     """One line that says what the file has."""
     counts = ", ".join(counted(document[key], key[:-1]) for key in ("listeners", "services", "backends"))
     return f"{document['file']}: {click.style('valid', fg='green')}: {counts}"
-
-
-def counted(number: int, word: str) -> str:
-    """`1 listener`, `2 listeners`."""
-    return f"{number:,} {word}{'' if number == 1 else 's'}"

@@ -23,6 +23,23 @@ class Invocation:
     json: bool = False
 
 
+class Seconds(click.ParamType[float]):
+    """A time such as `60s` or `10m`, as seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds of the text."""
+        from cli.config.values import duration
+
+        if isinstance(value, float):
+            return value
+        try:
+            return duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 class Command(click.Command):
     """A command that also takes `--json` after its name, and shows examples."""
 
