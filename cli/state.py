@@ -120,6 +120,11 @@ class State:
         except OSError as error:
             raise unwritable(applied, error) from None
 
+    def forget(self) -> None:
+        """Nothing is in force, and nothing was before."""
+        for name in ("applied.yaml", "next.yaml", "previous.yaml"):
+            self._remove(name)
+
     def overrides(self) -> Overrides:
         """What the operator changed apart from the file."""
         text = self._read("overrides.json")

@@ -50,6 +50,7 @@ OPERATIONS: dict[str, Operation] = {
     "confirm": Operation("cli.operations.confirm", "confirm"),
     "rollback": Operation("cli.operations.rollback", "rollback"),
     "flush": Operation("cli.operations.flush", "flush"),
+    "refresh": Operation("cli.operations.refresh", "refresh"),
     "status": Operation("cli.operations.status", "status"),
     "flows": Operation("cli.operations.flows", "flows"),
     "explain": Operation("cli.operations.explain", "explain"),

@@ -59,6 +59,26 @@ class ApplyDocument(TypedDict):
     confirm: float | None
 
 
+class ConfirmDocument(TypedDict):
+    """What `confirm` kept, and how many seconds before it would have been undone."""
+
+    file: str | None
+    seconds_left: float
+
+
+class FlushDocument(TypedDict):
+    """Whether there was anything to remove."""
+
+    removed: bool
+
+
+class RefreshDocument(TypedDict):
+    """Whether the kernel was changed, and how many stale flows were ended."""
+
+    changed: bool
+    ended: int
+
+
 class ConnectionCounts(TypedDict):
     """Connections open now, and since counting began."""
 

@@ -46,13 +46,17 @@ def configured(remembered: Remembered) -> Configuration:
         raise OperationError(f"{remembered.path} does not validate", exit=2, lines=error.lines) from None
 
 
-def in_force(context: Context) -> InForce | None:
-    """What is in force, None if nothing is. Raises OperationError where what was applied is no longer valid."""
+def in_force(context: Context, known: Configuration | None = None) -> InForce | None:
+    """What is in force, None if nothing is. known: a configuration that need not be read twice if it is that one.
+
+    Raises OperationError where what was applied is no longer valid.
+    """
     remembered = context.state.applied()
     if remembered is None:
         return None
+    same = known is not None and (known.text, known.origin) == (remembered.text, remembered.path)
     try:
-        configuration = configured(remembered)
+        configuration = known if known is not None and same else configured(remembered)
     except OperationError as error:
         message = f"what was applied from {remembered.path} does not validate any more; apply a file that does"
         raise OperationError(message, lines=error.lines) from None

@@ -1,0 +1,97 @@
+"""`apply`: makes a file's configuration be in force, in one kernel transaction, then ends what it leaves stale.
+
+The rule: what can fail fails before the commit; killed at any moment, it leaves the old or the new state, and the
+next apply finishes what was begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from cli.operations import confirmation
+from cli.operations.context import Context
+from cli.operations.documents import ApplyDocument
+from cli.operations.error import OperationError
+from cli.operations.plan import balancer_before, change_documents, override_documents
+from cli.operations.transition import commit, difference, settle, table_of
+from cli.operations.wanted import configured, relevant, wanted
+from cli.operations.warn import warnings_of
+from cli.state import Remembered
+from lb4.model import Balancer
+
+if TYPE_CHECKING:
+    from cli.config.model import Configuration
+
+
+def apply(context: Context, *, path: str, text: str, confirm: float | None = None) -> ApplyDocument:
+    """Brings the text of the file at path into force. confirm: seconds after which it is undone by itself.
+
+    Raises OperationError: exit 2 where the text does not validate, 1 where it could not be done; then nothing changed.
+    """
+    remembered = Remembered(text, path)
+    configuration = configured(remembered)
+    with context.state.locked():
+        confirmation.refuse_while_pending(context)
+        with confirmation.awaited(context, confirm):
+            return bring_into_force(context, remembered, configuration, confirm)
+
+
+def bring_into_force(
+    context: Context, remembered: Remembered, configuration: Configuration, confirm: float | None = None
+) -> ApplyDocument:
+    """The same for a configuration that was validated, under the lock of the state directory."""
+    after = wanted(context, configuration.balancer)
+    table = table_of(context, after)
+    befores = recover(context, configuration)
+    if context.runtime is not None:
+        context.runtime.prepare(configuration)
+    with remembering(context, remembered):
+        changed = commit(context, table)
+        flows = settle(context, befores, after)
+    overrides = relevant(context.state.overrides(), after)
+    return {
+        "changes": change_documents(context, befores[0], after, changed),
+        "flows": {"kept": flows.kept, "ended": flows.ended},
+        "overrides": override_documents(overrides),
+        "warnings": warnings_of(context, configuration),
+        "file": remembered.path,
+        "confirm": confirm,
+    }
+
+
+@contextmanager
+def remembering(context: Context, remembered: Remembered) -> Iterator[None]:
+    """Notes what is being brought into force, and once it is, that it is; what is so already is left as it is."""
+    if context.state.applied() == remembered:
+        yield
+        return
+    context.state.begin(remembered)
+    try:
+        yield
+    except BaseException:
+        context.state.abandon()
+        raise
+    context.state.finish()
+
+
+def recover(context: Context, known: Configuration | None = None) -> list[Balancer]:
+    """Every balancer that may have flows: first what is in force, then what an interrupted apply was to replace.
+
+    Of an apply that was killed, the kernel has all or nothing: the state directory is brought in line with it.
+    """
+    before, interrupted = balancer_before(context, known), context.state.next()
+    if interrupted is None:
+        return [before]
+    try:
+        leftover = wanted(context, configured(interrupted).balancer)
+        committed = not difference(context, table_of(context, leftover)).transaction
+    except OperationError:
+        context.state.abandon()
+        return [before]
+    if committed:
+        context.state.finish()
+        return [leftover, before]
+    context.state.abandon()
+    return [before, leftover]

@@ -1,0 +1,108 @@
+"""Brings a balancer into force in the kernel: one transaction, then the flows and affinities it leaves stale are ended.
+
+The rule: the kernel changes by one commit or not at all; what follows it may be interrupted anywhere and done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lb4.nft.lower import lower_table  # type: ignore[import-not-found,unused-ignore]
+
+from cli.operations.context import Context
+from cli.operations.error import OperationError
+from lb4.attribution import Attribution, is_stale
+from lb4.compile import CompileError, compile_table
+from lb4.datapath import endpoint_of
+from lb4.flow import Flow
+from lb4.kernel import GenerationMoved
+from lb4.model import Balancer
+from lb4.nft.diff import Transaction, diff
+from lb4.nft.program import LoweredTable
+
+TRIES = 10
+"""How often a plan is made again because somebody else changed the ruleset in between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flows:
+    """How many live flows of ours were left alone, and how many were ended or are to be."""
+
+    kept: int
+    ended: int
+
+
+def table_of(context: Context, balancer: Balancer) -> LoweredTable | None:
+    """The table that forwards the balancer's listeners, None where the kernel forwards none. Raises OperationError."""
+    if not balancer.kernel_listeners():
+        return None
+    assistance = context.runtime.assistance() if context.runtime is not None else None
+    try:
+        table: LoweredTable = lower_table(compile_table(balancer, assistance))
+    except CompileError as error:
+        raise OperationError(str(error), exit=2) from None
+    return table
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What the kernel has (or had until a commit), and what turns it into what it shall have."""
+
+    actual: LoweredTable | None
+    transaction: Transaction
+
+
+def difference(context: Context, table: LoweredTable | None) -> Difference:
+    """Between the kernel as it is now and the table. Raises KernelError."""
+    actual = context.kernel.read().table
+    return Difference(actual, diff(actual, table))
+
+
+def commit(context: Context, table: LoweredTable | None) -> Difference:
+    """Makes the kernel hold the table. Returns what it changed. Raises KernelError and OperationError."""
+    for _ in range(TRIES):
+        snapshot = context.kernel.read()
+        transaction = diff(snapshot.table, table)
+        try:
+            if transaction:
+                context.kernel.commit(transaction, snapshot.generation)
+        except GenerationMoved:
+            continue
+        return Difference(snapshot.table, transaction)
+    raise OperationError(f"somebody else keeps changing the kernel's ruleset: gave up after {TRIES} attempts")
+
+
+def settle(context: Context, befores: Sequence[Balancer], after: Balancer) -> Flows:
+    """Ends the flows and affinities that are stale now that `after` is in force. Raises ConntrackError, KernelError."""
+    forget_affinities(context, after)
+    stale, kept = sorted_out(context.conntrack.flows(), befores, after)
+    return Flows(kept, context.conntrack.end(stale))
+
+
+def sorted_out(flows: Iterable[Flow], befores: Sequence[Balancer], after: Balancer) -> tuple[list[Flow], int]:
+    """The flows that are stale, and how many of ours are not."""
+    old, new = [Attribution(before) for before in befores], Attribution(after)
+    stale, kept = [], 0
+    for flow in flows:
+        if any(is_stale(flow, before, new) for before in old):
+            stale.append(flow)
+        elif new.owner(flow) is not None:
+            kept += 1
+    return stale, kept
+
+
+def forget_affinities(context: Context, after: Balancer) -> None:
+    """Clients whose backend takes no new flow any more are let go to another."""
+    from lb4.compile_entrance import entrances
+    from lb4.compile_translation import affinity_name
+
+    for listener in after.kernel_listeners():
+        service = after.services[listener.service]
+        for entrance in entrances(listener, service) if service.affinity is not None else ():
+            name = affinity_name(entrance)
+            eligible = {b.endpoint for b in entrance.eligible}
+            live = context.kernel.elements(name)
+            gone = [e.low for e in live if e.data is not None and endpoint_of(e.data) not in eligible]
+            if gone:
+                context.kernel.delete_elements(name, gone)
