@@ -37,7 +37,7 @@ from lb4.nft.ruleset import (
 )
 from lb4.schedulers.slots import BY_CLIENT, seed, slots
 
-MASQUERADE = "masquerade"
+MASQUERADE = "source-masquerade"
 """The chain of all listeners whose flows leave with the address of the outgoing interface."""
 
 AFFINITY_SIZE = 65536

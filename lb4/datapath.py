@@ -76,7 +76,7 @@ SHARED: dict[str, Shape] = {
 
 def shared_name(kind: str, family: Family, ranges: bool = False) -> str:
     """The name of a shared set: `listeners4`, or `listener-ranges4` for what has ranges of ports."""
-    plural = kind if kind == "traffic" else f"{kind}s"
+    plural = kind if kind in ("traffic", "queued") else f"{kind}s"
     return f"{kind}-ranges{SUFFIX[family]}" if ranges else f"{plural}{SUFFIX[family]}"
 
 
