@@ -17,9 +17,7 @@ from lb4.model import IPNetwork, Rate, Scheduler
 class Keys(BaseModel):
     """A mapping of the file: unknown keys are refused, nothing is converted silently."""
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, defer_build=True, use_attribute_docstrings=True, populate_by_name=True
-    )
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True, populate_by_name=True)
 
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
