@@ -14,21 +14,26 @@ from lb4.compile_translation import source_verdict, translation_chain
 from lb4.draft import Draft
 from lb4.model import Balancer, Listener, Service
 from lb4.nft.ruleset import Table, Verdict, VerdictKind
+from lb4.packet.rules import PacketQueues, with_packet_mode
 
-__all__ = ["Assistance", "CompileError", "compile_table"]
+__all__ = ["Assistance", "CompileError", "PacketQueues", "compile_table"]
 
 
-def compile_table(balancer: Balancer, assistance: Assistance | None = None) -> Table:
-    """The table for the balancer's `nat` and `gateway` listeners; without any, a table with nothing in it.
+def compile_table(
+    balancer: Balancer, assistance: Assistance | None = None, queues: PacketQueues | None = None
+) -> Table:
+    """The table for the balancer's `nat`, `gateway` and `packet` listeners; without any, a table with nothing in it.
 
     assistance: where a hook picks backends for the schedulers that need a process; None: those services are balanced
-    round-robin. Raises CompileError naming the listener that the kernel cannot forward as it is written.
+    round-robin. queues: where packet mode's workers wait; None: its listeners leave nothing here. Raises CompileError
+    naming the listener that the kernel cannot forward as it is written.
     """
     draft = Draft()
     for listener in balancer.kernel_listeners():
         _refuse_wildcards(listener)
         _add_listener(draft, listener, balancer.services[listener.service], assistance)
-    return draft.table(base_chains(draft)) if draft.shared else Table()
+    table = draft.table(base_chains(draft)) if draft.shared else Table()
+    return table if queues is None else with_packet_mode(table, balancer, queues)
 
 
 def _refuse_wildcards(listener: Listener) -> None:

@@ -1,0 +1,168 @@
+"""The packet hook beside a hook that does nothing and one that parses with scapy: CPU per packet, packets a second.
+
+The rule: all hooks see the same 64-byte UDP packets in the same minute, and what counts is the ratio.
+Run as root: `python -m tests.bench.packet`.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from multiprocessing.connection import Connection
+
+from lb4.address import parse_bind, parse_endpoint
+from lb4.model import Backend, Balancer, Listener, Mode, Protocol, Service
+from lb4.packet.packet_queue import Handler
+from lb4.packet.picks import picks
+from lb4.packet.queue_netfilterqueue import NetfilterQueueQueue
+from lb4.packet.queue_netlink import NetlinkQueue
+from lb4.packet.setup import Setup
+from lb4.packet.translate import Outcome, Translator
+from tests.packet.network import BIND, SERVERS, SOURCES, Network, network
+
+QUEUE = 7
+PORT = 9
+PAYLOAD = b"x" * 36
+"""With UDP's and IPv4's headers 64 bytes."""
+RATES = (40_000, 60_000, 80_000, 100_000, 120_000, 150_000)
+
+
+def nothing(data: bytes, now: float) -> Outcome:
+    """Accepts."""
+    return data
+
+
+def ours() -> Handler:
+    """The translator with one UDP listener."""
+    listener = Listener("l", (parse_bind(f"{BIND}:{PORT}"),), Protocol.UDP, Mode.PACKET, "s")
+    balancer = Balancer({"l": listener}, {"s": Service("s", (Backend(parse_endpoint(f"{SERVERS[0]}:{PORT}")),))})
+    setup = Setup(balancer, {ip_address(SERVERS[0]): ip_address(SOURCES[0])}, seed=random.getrandbits(64))
+    return Translator(setup, picks(random.random, lambda module, name: sys.exit(2)), print).step
+
+
+def by_scapy() -> Handler:
+    """The same rewriting as most tutorials write it."""
+    from scapy.layers.inet import IP, UDP
+
+    def handle(data: bytes, now: float) -> Outcome:
+        packet = IP(data)
+        packet[IP].src, packet[IP].dst = SOURCES[0], SERVERS[0]
+        del packet[IP].chksum, packet[UDP].chksum
+        return bytearray(bytes(packet))
+
+    return handle
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A hook to measure; target: where its packets go to."""
+
+    name: str
+    queue: Callable[..., NetlinkQueue | NetfilterQueueQueue]
+    handler: Callable[[], Handler]
+    target: str
+    rates: tuple[int, ...] = RATES
+
+
+HOOKS = (
+    Hook("nothing, NetfilterQueue", NetfilterQueueQueue, lambda: nothing, SERVERS[0]),
+    Hook("nothing, own socket", NetlinkQueue, lambda: nothing, SERVERS[0]),
+    Hook("lbctl, NetfilterQueue", NetfilterQueueQueue, ours, BIND),
+    Hook("lbctl, own socket", NetlinkQueue, ours, BIND),
+    Hook("scapy, NetfilterQueue", NetfilterQueueQueue, by_scapy, BIND, (1000,)),
+)
+
+
+def serve(net: Network, hook: Hook, pipe: Connection) -> None:
+    """The hook's process: answers each message with CPU seconds and packets since the last."""
+    import select
+
+    os.sched_setaffinity(0, {0})
+    seen = 0
+    handler = hook.handler()
+
+    def counted(data: bytes, now: float) -> Outcome:
+        nonlocal seen
+        seen += 1
+        return handler(data, now)
+
+    with net.inside("lb"):
+        queue = hook.queue(QUEUE, counted, print)
+    pipe.send("ready")
+    cpu, before = time.process_time(), 0
+    while True:
+        for fd in select.select([queue.fileno(), pipe.fileno()], [], [])[0]:
+            if fd == queue.fileno():
+                queue.process()
+            elif pipe.recv() == "stop":
+                return
+            else:
+                pipe.send((time.process_time() - cpu, seen - before))
+                cpu, before = time.process_time(), seen
+
+
+def send(net: Network, target: str, rate: int, seconds: float) -> int:
+    """Sends at a steady rate, in bursts of 20; how many it sent."""
+    with net.inside("client"):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.connect((target, PORT))
+    start, sent = time.perf_counter(), 0
+    while (passed := time.perf_counter() - start) < seconds:
+        for _ in range(min(int(passed * rate) - sent, 20)):
+            sock.send(PAYLOAD)
+            sent += 1
+    sock.close()
+    return sent
+
+
+def measure(net: Network, hook: Hook) -> tuple[float, int, int]:
+    """Microseconds of CPU a packet at the highest lossless rate, that rate, and the highest rate that was tried."""
+    ours_end, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=serve, args=(net, hook, theirs), daemon=True)
+    process.start()
+    ours_end.recv()
+    os.sched_setaffinity(0, {1})
+    best, cost = 0, 0.0
+    for rate in hook.rates:
+        ours_end.send("count")
+        ours_end.recv()
+        sent = send(net, hook.target, rate, 1.0)
+        time.sleep(0.3)
+        ours_end.send("count")
+        cpu, seen = ours_end.recv()
+        if seen:
+            cost = cpu / seen * 1e6
+        if seen < sent:
+            break
+        best = sent
+    ours_end.send("stop")
+    process.join()
+    return cost, best, sent
+
+
+def main() -> None:
+    """Prints the table."""
+    with network() as net:
+        command = "iptables -t raw -A PREROUTING -p udp -j NFQUEUE --queue-num".split()
+        subprocess.run(["ip", "netns", "exec", net.name("lb"), *command, str(QUEUE)], check=True)
+        net.write("lb", "net/ipv4/conf/all/accept_local", "1")
+        with net.inside("server0"):
+            sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sink.bind(("0.0.0.0", PORT))
+        results = {hook.name: measure(net, hook) for hook in HOOKS}
+    base = results[HOOKS[0].name][0]
+    print(f"{'64-byte UDP':<28}{'CPU µs/packet':>14}{'ratio':>8}{'lossless packets/s':>20}")
+    for name, (cost, best, _) in results.items():
+        print(f"{name:<28}{cost:>14.1f}{cost / base:>8.2f}{best:>20}")
+
+
+if __name__ == "__main__":
+    main()
