@@ -31,6 +31,7 @@ COMMANDS: dict[str, Entry] = {
     "status": Entry("status", "Show listeners, services and backends.", SEE),
     "flows": Entry("flows", "List the live flows with all four addresses.", SEE),
     "explain": Entry("explain", "Say what would happen to a packet or request, and why.", SEE),
+    "events": Entry("events", "Show what changed, when and why.", SEE),
     "doctor": Entry("doctor", "Find what on this host would break balancing, with the fix.", SEE),
     "drain": Entry("admin", "Send no new flow to a backend; those it has live on.", OPERATE),
     "enable": Entry("admin", "Send new flows to a backend again.", OPERATE),

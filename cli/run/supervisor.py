@@ -199,4 +199,4 @@ class Supervisor:
     def _metrics(self) -> str:
         from cli.run.metrics import exposition
 
-        return exposition(self._context)
+        return exposition(self._context, ())
