@@ -25,7 +25,7 @@ def doctor(fix: bool, exit_code: bool) -> None:
     """
     document = perform("doctor", {"fix": fix})
     present(document, text)
-    if exit_code and any(f["level"] == "error" and not f.get("fixed") for f in document["findings"]):
+    if exit_code and any(f["level"] == "problem" and not f.get("fixed") for f in document["findings"]):
         click.get_current_context().exit(1)
 
 
@@ -34,7 +34,7 @@ def text(document: dict[str, Any]) -> str:
     findings = document["findings"]
     lines = [line for finding in findings for line in finding_lines(finding)]
     levels = [finding["level"] for finding in findings]
-    counts = [counted(levels.count(level), level) for level in ("error", "warning") if level in levels]
+    counts = [counted(levels.count(level), level) for level in ("problem", "warning") if level in levels]
     return "\n".join([*lines, ", ".join(counts) or "All is well."])
 
 

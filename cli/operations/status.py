@@ -112,7 +112,7 @@ def _carrier(owners: Attribution, counts: Counts, element: LiveElement) -> Itera
 
 
 def _refused(context: Context, balancer: Balancer) -> dict[str, dict[str, int]]:
-    """By listener, by reason, the packets that the rules of its filter chain counted; their comments are the reasons."""
+    """By listener, by reason, the packets that its filter chain counted; its comments are the reasons."""
     if not any(_may_refuse(listener, balancer) for listener in balancer.kernel_listeners()):
         return {}
     table, counts = context.kernel.read().table, context.kernel.rule_counts()

@@ -1,0 +1,48 @@
+"""The base chains of tables that are not lbctl's: read for `doctor`, never changed.
+
+The rule: nothing but where they hook in and their policy is read; which rules they have is their owner's business.
+"""
+
+from __future__ import annotations
+
+from socket import AF_INET, AF_INET6, AF_UNSPEC
+
+from lb4.doctor import ForeignChain
+from lb4.netlink import NetlinkError, NetlinkSocket, generic
+from lb4.nft import wire
+
+GETCHAIN = 10 << 8 | 4
+"""linux/netfilter/nf_tables.h: NFT_MSG_GETCHAIN of subsystem NFNL_SUBSYS_NFTABLES."""
+
+CHAIN_TABLE, CHAIN_NAME, CHAIN_HOOK, CHAIN_POLICY, CHAIN_TYPE = 1, 3, 4, 5, 7
+HOOK_NUM, HOOK_PRIORITY = 1, 2
+FAMILIES = {1: "inet", AF_INET: "ip", 3: "arp", 5: "netdev", 7: "bridge", AF_INET6: "ip6"}
+HOOKS = ("prerouting", "input", "forward", "output", "postrouting", "ingress")
+
+
+def foreign_chains() -> tuple[ForeignChain, ...]:
+    """All base chains but those of tables named lbctl; none where the kernel does not tell."""
+    try:
+        with NetlinkSocket() as sock:
+            bodies = sock.dump(GETCHAIN, generic(AF_UNSPEC))
+    except NetlinkError:
+        return ()
+    found = [_chain(body) for body in bodies]
+    return tuple(chain for chain in found if chain is not None and chain.table != "lbctl")
+
+
+def _chain(body: bytes) -> ForeignChain | None:
+    attributes = wire.parse(body, 4)
+    if CHAIN_HOOK not in attributes:
+        return None
+    hook = wire.parse(attributes[CHAIN_HOOK])
+    number = wire.number(hook[HOOK_NUM])
+    return ForeignChain(
+        family=FAMILIES.get(body[0], str(body[0])),
+        table=wire.text_of(attributes[CHAIN_TABLE]),
+        name=wire.text_of(attributes[CHAIN_NAME]),
+        type=wire.text_of(attributes[CHAIN_TYPE]) if CHAIN_TYPE in attributes else "",
+        hook=HOOKS[number] if number < len(HOOKS) else str(number),
+        priority=int.from_bytes(hook[HOOK_PRIORITY], "big", signed=True),
+        policy="accept" if CHAIN_POLICY not in attributes or wire.number(attributes[CHAIN_POLICY]) else "drop",
+    )
