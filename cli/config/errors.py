@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+MESSAGE_MAX = 400
 KeyPath = tuple[str | int, ...]
 
 
@@ -23,7 +24,7 @@ class Problem:
     def written(self, origin: str) -> str:
         """`lb.yaml:12: services.web.backends[1]: …`."""
         place = origin if self.line is None else f"{origin}:{self.line}"
-        return ": ".join(part for part in (place, written_path(self.path), self.message) if part)
+        return ": ".join(part for part in (place, written_path(self.path), _one_line(self.message)) if part)
 
 
 class ConfigError(Exception):
@@ -69,6 +70,12 @@ def meant(word: str, known: Iterable[str]) -> str:
     """`; did you mean web?`, or nothing when no known word is near."""
     near = get_close_matches(word.lower(), known, n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def _one_line(message: str) -> str:
+    """The message without what would break a line or a terminal, cut at MESSAGE_MAX characters."""
+    text = message if message.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+    return text if len(text) <= MESSAGE_MAX else text[: MESSAGE_MAX - 1] + "…"
 
 
 def _printable(part: str) -> str:

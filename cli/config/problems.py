@@ -15,6 +15,11 @@ from pydantic_core import ErrorDetails
 from cli.config.errors import KeyPath, Problem, listed, meant, shown
 
 WORD = re.compile(r"'([^']*)'")
+BOUNDS = {
+    "greater_than_equal": ("less than", "ge"),
+    "less_than_equal": ("more than", "le"),
+    "string_too_long": ("longer than", "max_length"),
+}
 KINDS = {
     "string_type": "a text",
     "int_type": "a whole number",
@@ -59,6 +64,11 @@ def _problem(details: ErrorDetails, root: type[BaseModel]) -> Problem:
         return Problem(path, str(context["error"]))
     if kind in KINDS:
         return Problem(path, f"{_what(found)} is not {KINDS[kind]}")
+    if kind in BOUNDS:
+        words, key = BOUNDS[kind]
+        return Problem(path, f"{_what(found)} is {words} {context[key]}")
+    if kind == "too_short":
+        return Problem(path, f"{'the list' if isinstance(found, list) else 'the mapping'} is empty; name at least one")
     return Problem(path, f"{_what(found)}: {_lowered(details['msg'])}")
 
 
