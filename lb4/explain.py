@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lb4.address import Endpoint
+from lb4.compile_entrance import entrances
+from lb4.compile_translation import affinity_name
 from lb4.datapath import endpoint_of
 from lb4.explain_walk import Learnt, Walk
 from lb4.model import KERNEL_MODES, Backend, Balancer, Listener, Mode, Protocol, SchedulerKind, Service
@@ -78,6 +80,19 @@ def listener_at(balancer: Balancer, protocol: Protocol, target: Endpoint) -> Lis
         and bind.first <= (target.port or 0) <= bind.last
     ]
     return balancer.listeners[min(found)[1]] if found else None
+
+
+def affinities_at(balancer: Balancer, packet: Packet) -> tuple[str, ...]:
+    """The names of the dynamic maps that may know the packet's client."""
+    listener = listener_at(balancer, packet.protocol, packet.target)
+    if listener is None or listener.mode not in KERNEL_MODES:
+        return ()
+    service = balancer.services[listener.service]
+    return tuple(
+        affinity_name(entrance)
+        for entrance in entrances(listener, service)
+        if service.affinity is not None and entrance.family == packet.target.family and entrance.eligible
+    )
 
 
 def _in_kernel(balancer: Balancer, listener: Listener, walk: Walk) -> Explanation:

@@ -70,8 +70,11 @@ ENDS = frozenset({VerdictKind.ACCEPT, VerdictKind.DROP})
 
 @dataclass(slots=True)
 class Walk:
-    """The packet on its way. shares: its backends, once it was translated; sourced: its source was too; rejected: it was refused
-    with an answer."""
+    """The packet on its way.
+
+    shares: its backends, once it was translated; sourced: its source was too; rejected: it was refused with an answer;
+    queued: a hook sees it.
+    """
 
     table: Table
     protocol: Protocol

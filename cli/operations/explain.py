@@ -1,0 +1,46 @@
+"""`explain`: what would happen to the first packet of a flow, by what is in force.
+
+The rule: nothing is sent. The ruleset is the one `apply` makes; affinities are those the kernel holds now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from cli.operations.context import Context
+from cli.operations.error import OperationError
+from cli.operations.wanted import required
+from lb4.address import AddressError, Endpoint, parse_endpoint
+from lb4.compile import compile_table
+from lb4.explain import Packet, affinities_at
+from lb4.explain import explain as explained
+from lb4.model import Balancer, Protocol
+from lb4.nft.ruleset import Value
+
+
+def explain(context: Context, *, protocol: str, client: str, target: str) -> dict[str, Any]:
+    """The document of INTERFACE.md section 4. Raises OperationError where nothing is in force or an end is no address."""
+    packet = Packet(Protocol(protocol), _end(client, "CLIENT"), _end(target, "TARGET"))
+    if packet.client.family != packet.target.family:
+        raise OperationError(f"{client} and {target} are of two address families", exit=2)
+    balancer = required(context).balancer
+    table = compile_table(balancer, context.runtime.assistance() if context.runtime is not None else None)
+    return asdict(explained(balancer, table, packet, dict(_learnt(context, balancer, packet))))
+
+
+def _end(text: str, which: str) -> Endpoint:
+    try:
+        end = parse_endpoint(text)
+    except AddressError as error:
+        raise OperationError(f"{which}: {error}", exit=2) from None
+    if end.port is None:
+        raise OperationError(f"{which}: {text} has no port", exit=2)
+    return end
+
+
+def _learnt(context: Context, balancer: Balancer, packet: Packet) -> Iterator[tuple[str, dict[Value, Value]]]:
+    """The affinity maps of the packet's target, as the kernel has them now."""
+    for name in affinities_at(balancer, packet):
+        yield name, {live.low: live.data for live in context.kernel.elements(name) if live.data is not None}
