@@ -25,6 +25,7 @@ COLOURS = {
     "ok": "green",
     "warning": "yellow",
     "error": "red",
+    "problem": "red",
 }
 QUIET = frozenset({"unchecked", "enabled", "-"})
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")

@@ -162,6 +162,33 @@ class ActiveDocument(TypedDict):
     active: int
 
 
+class CandidateDocument(TypedDict):
+    """A backend that may be picked, and how probably, from 0 to 1."""
+
+    backend: str
+    probability: float
+
+
+class ExplainDocument(TypedDict):
+    """What would happen, and why. verdict: `forward`, `reject`, `drop`, `pass` or `respond`."""
+
+    verdict: str
+    listener: str | None
+    service: str | None
+    backend: str | None
+    candidates: list[CandidateDocument]
+    steps: list[str]
+    route: NotRequired[str | None]
+
+
+class ExportDocument(TypedDict):
+    """A script, what it is for, and what it cannot do."""
+
+    format: str
+    text: str
+    warnings: list[str]
+
+
 class FindingDocument(TypedDict):
     """One thing `doctor` looked at. fix: the command that mends it, or empty; safe: `--fix` may do it."""
 

@@ -13,7 +13,7 @@ from lb4.nft.lower import lower_table  # type: ignore[import-not-found,unused-ig
 from cli.operations.context import Context
 from cli.operations.error import OperationError
 from lb4.attribution import Attribution, is_stale
-from lb4.compile import CompileError, compile_table
+from lb4.compile import Assistance, CompileError, compile_table
 from lb4.datapath import endpoint_of
 from lb4.flow import Flow
 from lb4.kernel import GenerationMoved
@@ -37,12 +37,16 @@ def table_of(context: Context, balancer: Balancer) -> LoweredTable | None:
     """The table that forwards the balancer's listeners, None where the kernel forwards none. Raises OperationError."""
     if not balancer.kernel_listeners():
         return None
-    assistance = context.runtime.assistance() if context.runtime is not None else None
     try:
-        table: LoweredTable = lower_table(compile_table(balancer, assistance))
+        table: LoweredTable = lower_table(compile_table(balancer, assistance_of(context)))
     except CompileError as error:
         raise OperationError(str(error), exit=2) from None
     return table
+
+
+def assistance_of(context: Context) -> Assistance | None:
+    """Where a hook picks backends, None where none runs."""
+    return None if context.runtime is None else context.runtime.assistance()
 
 
 @dataclass(frozen=True, slots=True)
