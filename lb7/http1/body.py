@@ -6,6 +6,7 @@ The rule: a reader holds only what it cannot read yet (part of a chunk's size li
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Protocol
 
 from lb7.fields import BadField, Field, parse_line
@@ -184,7 +185,7 @@ def chunk(content: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(content), content)
 
 
-def last_chunk(trailers: list[Field]) -> bytes:
+def last_chunk(trailers: Sequence[Field]) -> bytes:
     """The end of a chunked body."""
     if not trailers:
         return LAST_CHUNK

@@ -1,0 +1,110 @@
+"""Which fields go on, and which the proxy adds, in both directions (RFC 9110 section 7.6, RFC 7239).
+
+The rule: what concerns one hop ends here, what a client claims about its own address counts only from a trusted
+proxy, and everything else goes on in its order, its case and its number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
+
+from lb4.model import IPNetwork
+from lb7.fields import Field, Kind
+from lb7.message import RequestHead, ResponseHead
+from lb7.model import HeaderChanges
+
+VIA = b"Via: 1.1 lbctl\r\n"
+HOP = Kind.CONNECTION | Kind.HOP_BY_HOP | Kind.UPGRADE | Kind.TE | Kind.TRANSFER_ENCODING
+REQUEST_HOP = HOP | Kind.FORWARDING | Kind.REQUEST_ID | Kind.TRACEPARENT
+RESPONSE_SPECIAL = HOP
+TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+"""W3C Trace Context section 3.2, version 00."""
+REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+NEVER_UPGRADED = frozenset({b"h2c"})
+"""HTTP/2 over a connection that was checked as HTTP/1.1 would pass requests by unseen."""
+
+
+def request_fields(head: RequestHead) -> Sequence[Field]:
+    """The client's fields that go on; forwarding fields, request id and trace are the caller's to add."""
+    if not head.kinds & REQUEST_HOP:
+        return head.fields
+    named = head.options
+    return [f for f in head.fields if not f.kind & REQUEST_HOP and (f.name not in named or f.kind & Kind.HOST)]
+
+
+def response_fields(head: ResponseHead) -> Sequence[Field]:
+    """The backend's fields that go on."""
+    if not head.kinds & HOP and head.status != 204:
+        return head.fields
+    unwanted = HOP | Kind.CONTENT_LENGTH if head.status == 204 else HOP
+    return [f for f in head.fields if not f.kind & unwanted and f.name not in head.options]
+
+
+def upgrade_lines(head: RequestHead) -> bytes:
+    """The lines that ask the backend for the client's upgrade, or that trailers are welcome; often none."""
+    if head.upgrade and head.upgrade.lower() not in NEVER_UPGRADED:
+        return b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
+    if head.kinds & Kind.TE and any(b"trailers" in value.lower() for value in head.values(b"te")):
+        return b"Connection: TE\r\nTE: trailers\r\n"
+    return b""
+
+
+def apply_changes(fields: Iterable[Field], changes: HeaderChanges) -> list[Field]:
+    """Removes, then sets, then adds."""
+    gone = {name.lower() for name in changes.remove} | {name.lower() for name, _ in changes.set}
+    kept = [field for field in fields if field.name not in gone]
+    return kept + [Field(name, value) for name, value in (*changes.set, *changes.add)]
+
+
+def is_trusted(address: str, trusted: Sequence[IPNetwork]) -> bool:
+    """Whether the peer's word on forwarding counts."""
+    if not trusted:
+        return False
+    try:
+        ip = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    return any(ip.version == network.version and ip in network for network in trusted)
+
+
+def real_client(peer: str, head: RequestHead, trusted: Sequence[IPNetwork]) -> str:
+    """The client's address: of X-Forwarded-For, from the right, the first that is no trusted proxy."""
+    hops = [hop.strip() for value in head.values(b"x-forwarded-for") for hop in value.split(b",")]
+    client = peer
+    for hop in reversed(hops):
+        if not is_trusted(client, trusted):
+            break
+        try:
+            client = str(ip_address(hop.decode("latin-1").strip("[]")))
+        except ValueError:
+            break
+    return client
+
+
+def own_lines(peer: str, scheme: str, host: bytes) -> list[bytes]:
+    """The forwarding fields of a request whose peer is the client itself."""
+    lines = [b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (peer.encode(), scheme.encode())]
+    return [*lines, b"X-Forwarded-Host: %b\r\n" % host] if host else lines
+
+
+def appended_lines(peer: str, scheme: str, head: RequestHead) -> list[bytes]:
+    """The forwarding fields of a request from a trusted proxy: its own, and the proxy's address at their end."""
+    chain = b", ".join([*head.values(b"x-forwarded-for"), peer.encode()])
+    proto = head.get(b"x-forwarded-proto") or scheme.encode()
+    host = head.get(b"x-forwarded-host") or head.host
+    return [
+        b"X-Forwarded-For: %b\r\n" % chain,
+        b"X-Forwarded-Proto: %b\r\n" % proto,
+        *([b"X-Forwarded-Host: %b\r\n" % host] if host else []),
+    ]
+
+
+def forwarded_line(peer: str, scheme: str, host: bytes, before: Sequence[bytes]) -> bytes:
+    """RFC 7239's Forwarded: what trusted proxies said before, and this hop."""
+    address = f'"[{peer}]"' if ":" in peer else peer
+    hop = b"for=%b;proto=%b" % (address.encode(), scheme.encode())
+    if host:
+        hop += b';host="%b"' % host
+    return b"Forwarded: %b\r\n" % b", ".join([*before, hop])

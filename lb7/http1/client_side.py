@@ -1,0 +1,326 @@
+"""The side towards a client: one connection, its requests answered one after the other in their order.
+
+The rule: the next request is read only when the last one is answered, and after anything that is not read to its end
+the connection closes; so no byte is ever taken for the start of a request that was not meant as one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lb7.auth.verdict import ConnectionInfo
+from lb7.exchange import Exchange
+from lb7.fields import Field
+from lb7.http1.body import BadBody, BodyReader, reader_of
+from lb7.http1.byte_side import ByteSide
+from lb7.http1.request_head import parse_request_head, refuse_unfinished
+from lb7.http1.response_bytes import chunked_content, head_bytes
+from lb7.message import UNTIL_CLOSE
+from lb7.refusal import (
+    BAD_REQUEST,
+    BODY_TOO_LARGE,
+    HEAD_TIMEOUT,
+    HEAD_TOO_LARGE,
+    TOO_MANY_CONNECTIONS,
+    Refused,
+    phrase,
+)
+
+if TYPE_CHECKING:
+    from lb7.listener_state import ListenerState
+
+JOIN_LIMIT = 16 * 1024
+"""Up to so many bytes it is cheaper to copy content behind its head than to hand the kernel two pieces."""
+READ_AHEAD = 64 * 1024
+"""Bytes of pipelined requests that are held while one is answered; then reading stops."""
+
+
+class ClientConnection(ByteSide):
+    """Bytes to and from one client."""
+
+    __slots__ = (
+        "_buffer", "_chunked", "_closing", "_content", "_exchange", "_listener", "_needs_linger", "_pumping",
+        "_reader", "_tunnel", "forwarding", "info", "requests", "trusted",
+    )  # fmt: skip
+
+    def __init__(self, listener: ListenerState) -> None:
+        super().__init__()
+        self._listener = listener
+        self._buffer = b""
+        self._exchange: Exchange | None = None
+        self._reader: BodyReader | None = None
+        self._content = 0
+        self._closing = False
+        self._needs_linger = False
+        self._chunked = False
+        self._pumping = False
+        self._tunnel = False
+        self.requests = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        super().connection_made(transport)
+        listener = self._listener
+        self.info: ConnectionInfo = listener.describe(self._transport)
+        self.trusted, self.forwarding = listener.forwarding_of(self.info)
+        if listener.opened(self):
+            listener.plan.heads.start(self)
+        else:
+            self._refuse(Refused(429, TOO_MANY_CONNECTIONS, "too many connections of this client"))
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        if self._reader is not None:
+            self._body(data)
+        elif self._lingering:
+            self.lingered(len(data))
+        elif self._closing:
+            return
+        else:
+            self._buffer = self._buffer + data if self._buffer else data
+            if self._exchange is None:
+                self._pump()
+            elif len(self._buffer) > READ_AHEAD:
+                self.pause_reading()
+
+    def _pump(self) -> None:
+        """Reads requests from the buffer while none is being answered."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            while self._buffer and self._exchange is None and not self._closing:
+                if not self._request():
+                    break
+        except Refused as refusal:
+            self._refuse(refusal)
+        finally:
+            self._pumping = False
+
+    def _request(self) -> bool:
+        """Reads one request; False where its head is not here yet."""
+        data = self._buffer
+        plan = self._listener.plan
+        end = data.find(b"\r\n\r\n")
+        if end < 0 or end > plan.limits.head or data[0] == 13:
+            return self._unusual(data, end)
+        plan.idles.stop(self)
+        plan.heads.stop(self)
+        head = parse_request_head(data[:end], plan.limits)
+        self._buffer = data[end + 4 :]
+        self.requests += 1
+        self._closing = not head.keep or self.requests == plan.limits.requests or self._listener.draining
+        exchange = self._exchange = Exchange(self, self._listener, plan, head)
+        if head.length == 0:
+            exchange.start(b"", True)
+            return True
+        self._reader = reader = reader_of(head.length)
+        self._content = 0
+        limit = plan.limits.body
+        if limit is not None and head.length > limit:
+            self._needs_linger = True
+            exchange.refuse(Refused(413, BODY_TOO_LARGE, f"a body of more than {limit} bytes"))
+            return True
+        content = self._feed(reader, exchange)
+        exchange.start(content, reader.ended)
+        return True
+
+    def _feed(self, reader: BodyReader, exchange: Exchange) -> bytes:
+        """The content that is in the buffer."""
+        if not self._buffer:
+            return b""
+        try:
+            content, self._buffer = reader.feed(self._buffer)
+        except BadBody as error:
+            self._needs_linger = True
+            raise Refused(400, BAD_REQUEST, str(error)) from None
+        self._content += len(content)
+        if reader.ended:
+            self._reader = None
+        return content
+
+    def _unusual(self, data: bytes, end: int) -> bool:
+        plan = self._listener.plan
+        if data[:2] == b"\r\n":
+            # RFC 9112 section 2.2: a server ignores an empty line before a request line.
+            self._buffer = data[2:]
+            if self._buffer[:1] == b"\r":
+                raise Refused(400, BAD_REQUEST, "empty lines where a request should be")
+            return bool(self._buffer)
+        if data == b"\r":
+            return False
+        if end > plan.limits.head:
+            raise Refused(431, HEAD_TOO_LARGE, f"a head of more than {plan.limits.head} bytes")
+        refusal = refuse_unfinished(data, plan.limits)
+        if refusal is not None:
+            raise refusal
+        if self.requests:
+            plan.idles.stop(self)
+            plan.heads.start_once(self)
+        return False
+
+    def _body(self, data: bytes) -> None:
+        reader, exchange = self._reader, self._exchange
+        assert reader is not None
+        if exchange is None:
+            return
+        try:
+            content, rest = reader.feed(data)
+        except BadBody as error:
+            self._needs_linger = True
+            exchange.refuse(Refused(400, BAD_REQUEST, str(error)))
+            return
+        self._content += len(content)
+        limit = self._listener.plan.limits.body
+        if limit is not None and self._content > limit:
+            self._needs_linger = True
+            exchange.refuse(Refused(413, BODY_TOO_LARGE, f"a body of more than {limit} bytes"))
+            return
+        if reader.ended:
+            self._reader = None
+            self._buffer = rest
+        if content or reader.ended:
+            exchange.request_body(content, reader.ended, reader.trailers)
+
+    def respond_interim(self, status: int, reason: bytes, lines: Sequence[bytes]) -> None:
+        """Sends a 1xx response other than 101."""
+        self._transport.write(b"".join([b"HTTP/1.1 %d %b\r\n" % (status, reason), *lines, b"\r\n"]))
+
+    def respond(
+        self, status: int, reason: bytes, lines: list[bytes], length: int, content: bytes, ended: bool,
+        trailers: Sequence[Field], minor: int,
+    ) -> None:  # fmt: skip
+        """Sends the final response's head (without fields of the hop) and the first of its body.
+
+        length: of the body, negative where it is not known. minor: of the client's version.
+        """
+        if self._reader is not None:
+            self._needs_linger = True
+        self._chunked = length < 0 and minor == 1
+        if self._needs_linger or (length < 0 and minor == 0) or self._listener.draining:
+            self._closing = True
+        if self._chunked:
+            content = chunked_content(content, ended, trailers)
+        head = head_bytes(status, reason, lines, self._chunked, self._closing, minor)
+        if len(content) <= JOIN_LIMIT:
+            self._transport.write(head + content)
+        else:
+            self._transport.writelines([head, content])
+
+    def send_body(self, content: bytes, ended: bool, trailers: Sequence[Field]) -> None:
+        """Sends more of the body."""
+        if self._chunked:
+            content = chunked_content(content, ended, trailers)
+        if content and not self.is_closed:
+            self._transport.write(content)
+        if ended and self._tunnel:
+            self.half_close()
+
+    def switch_protocol(self, reason: bytes, lines: Sequence[bytes], content: bytes) -> None:
+        """Sends a 101 and is a tunnel from now on: what the client sends is a body without end."""
+        self._transport.write(b"".join([b"HTTP/1.1 101 %b\r\n" % reason, *lines, b"\r\n", content]))
+        self._tunnel = self._closing = True
+        self._reader = reader_of(UNTIL_CLOSE)
+        rest, self._buffer = self._buffer, b""
+        if rest:
+            self._body(rest)
+
+    def finished(self) -> None:
+        """The exchange is over and its response sent."""
+        self._exchange = None
+        if self.is_closed:
+            return
+        if self._closing:
+            self._end()
+            return
+        if not self.write_paused:
+            self.resume_reading()
+        if self._buffer:
+            self._pump()
+        if self._exchange is None and not self._closing:
+            self._listener.plan.idles.start(self)
+
+    def cut_off(self) -> None:
+        """The exchange is over and its response is not whole: a reset, because only that tells every client so."""
+        self._exchange = None
+        self._closing = True
+        if not self.is_closed:
+            self.abort()
+
+    def _refuse(self, refusal: Refused) -> None:
+        """Answers bytes that are no request, and closes."""
+        self._closing = self._needs_linger = True
+        if self._exchange is not None:
+            self._exchange.refuse(refusal)
+            return
+        body = f"{refusal.status} {phrase(refusal.status).decode()}: {refusal.detail}\n".encode()
+        lines = [b"Content-Type: text/plain; charset=utf-8\r\n", b"Content-Length: %d\r\n" % len(body)]
+        self._listener.refused(self, refusal, len(body))
+        self.respond(refusal.status, phrase(refusal.status), lines, len(body), body, True, (), 1)
+        self._end()
+
+    def _end(self) -> None:
+        """Closes; a client that may still be sending is read for a while, so that no reset eats the answer."""
+        plan = self._listener.plan
+        plan.idles.stop(self)
+        plan.heads.stop(self)
+        self._reader = None
+        self._buffer = b""
+        if self._needs_linger and self.linger():
+            plan.lingers.start(self)
+        else:
+            self.close()
+
+    def pause_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self.write_paused = True
+        if self._exchange is not None:
+            self._exchange.pause_response()
+        else:
+            self.pause_reading()
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self.write_paused = False
+        if self._exchange is not None:
+            self._exchange.resume_response()
+        else:
+            self.resume_reading()
+
+    def eof_received(self) -> bool:
+        """See asyncio.Protocol; a client that closed only its sending half still gets its answer."""
+        exchange = self._exchange
+        if exchange is None or not self._transport.can_write_eof():
+            return False
+        if self._tunnel:
+            exchange.request_body(b"", True, ())
+        elif self._reader is not None:
+            return False
+        self._closing = True
+        return self._exchange is not None or self._lingering > 0
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self.is_closed = True
+        self._listener.closed(self)
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.client_gone()
+
+    def head_is_late(self) -> None:
+        """The time to send a head is over."""
+        if self._buffer:
+            self._refuse(Refused(408, HEAD_TIMEOUT, "the head took too long"))
+        else:
+            self.close()
+
+    def idle_too_long(self) -> None:
+        """No request came for too long."""
+        self._end()
+
+    def drain(self) -> None:
+        """Closes when idle; else with the next answer."""
+        if self._exchange is None and not self._buffer and not self._closing:
+            self._end()

@@ -1,0 +1,241 @@
+"""What a worker knows of a listener while it serves: its plan, its connections and its counts.
+
+The rule: a connection belongs to the state, which lives as long as the listener; the plan is replaced whole by a new
+configuration, and every request takes the plan that is there when its head has come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from email.utils import formatdate
+from typing import TYPE_CHECKING
+
+from lb4.model import IPNetwork
+from lb7.access_log import AccessLogFile, Entry, Format
+from lb7.auth.verdict import ClientCertificate, ConnectionInfo
+from lb7.deadlines import Deadlines
+from lb7.forwarding import is_trusted
+from lb7.handler import AuthRefused, Handler
+from lb7.measures import Measures, bucket_of
+from lb7.model import HttpLimits, HttpListener
+from lb7.path import TargetError, normalised_target
+from lb7.refusal import BAD_REQUEST, Refused, phrase
+from lb7.routing import RouteTable
+
+if TYPE_CHECKING:
+    from lb7.exchange import Exchange
+    from lb7.http1.client_side import ClientConnection
+    from lb7.outbound import Outbound
+
+TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
+
+
+class ListenerPlan:
+    """One listener's configuration, made ready."""
+
+    def __init__(
+        self,
+        model: HttpListener,
+        table: RouteTable,
+        handlers: Mapping[int, Handler],
+        log: tuple[AccessLogFile, Format] | None,
+        connections: Waiting,
+    ) -> None:
+        """handlers: by the routes' numbers, 0 is the unmatched one."""
+        self.model = model
+        self.limits: HttpLimits = model.limits
+        self.trusted: Sequence[IPNetwork] = model.trusted_proxies
+        self.table = table
+        self.handlers = handlers
+        self.unmatched = handlers[0]
+        self.log = log
+        self.heads = connections.heads
+        self.idles = connections.idles
+        self.lingers = connections.lingers
+        self.continues = connections.continues
+
+    def handler_of(self, exchange: Exchange) -> Handler:
+        """The handler of the request; sets the exchange's target to its one spelling. Raises Refused."""
+        head = exchange.head
+        target = head.target.decode("latin-1")
+        if head.method != b"CONNECT":
+            try:
+                target = normalised_target(target)
+            except TargetError as error:
+                raise Refused(400, BAD_REQUEST, str(error)) from None
+        exchange.target = target
+        route = self.table.match(head.method.decode(), head.host.decode("latin-1"), target, head.headers)
+        return self.handlers[route.number]
+
+    def refusal(self, refusal: Refused) -> tuple[int, bytes, list[bytes], bytes]:
+        """The answer to a refused request: status, phrase, lines, body."""
+        status, text = refusal.status, phrase(refusal.status)
+        if isinstance(refusal, AuthRefused):
+            return status, text, [b"%b: %b\r\n" % header for header in refusal.headers], refusal.body
+        return status, text, [date_line(), TEXT], b"%d %b: %b\n" % (status, text, refusal.reason.encode())
+
+
+class Waiting:
+    """The deadlines of a listener's connections."""
+
+    def __init__(
+        self,
+        heads: Deadlines[ClientConnection],
+        idles: Deadlines[ClientConnection],
+        lingers: Deadlines[ClientConnection],
+        continues: Deadlines[Outbound],
+    ) -> None:
+        self.heads = heads
+        self.idles = idles
+        self.lingers = lingers
+        self.continues = continues
+
+
+class ListenerState:
+    """One listener, as this worker sees it."""
+
+    def __init__(self, plan: ListenerPlan, workers: int) -> None:
+        self.plan = plan
+        self.name = plan.model.name
+        self.draining = False
+        self.connections: set[ClientConnection] = set()
+        self.total = 0
+        self.refusals = 0
+        self.measures = Measures()
+        self.by_route: dict[str, Measures] = {}
+        self.reasons: Counter[str] = Counter()
+        self._workers = workers
+        self._of_client: Counter[str] = Counter()
+        self.empty = asyncio.Event()
+        self.empty.set()
+
+    def describe(self, transport: asyncio.Transport) -> ConnectionInfo:
+        """What is known of the connection behind the transport."""
+        peer = transport.get_extra_info("peername") or ("",)
+        tls = transport.get_extra_info("ssl_object")
+        certificate = _certificate(tls.getpeercert()) if tls is not None else None
+        return ConnectionInfo(str(peer[0]), self.name, "http" if tls is None else "https", certificate)
+
+    def forwarding_of(self, info: ConnectionInfo) -> tuple[bool, bytes]:
+        """Whether the peer is a trusted proxy, and the forwarding fields of its requests where it is not."""
+        lines = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (info.client.encode(), info.scheme.encode())
+        return is_trusted(info.client, self.plan.trusted), lines
+
+    def opened(self, connection: ClientConnection) -> bool:
+        """A client has connected; False where the listener's limits or lists refuse it."""
+        self.connections.add(connection)
+        self.empty.clear()
+        self.total += 1
+        client = connection.info.client
+        self._of_client[client] += 1
+        limits = self.plan.model.listener.limits
+        of_client, all_of_them = limits.connections_per_client, limits.connections
+        if of_client is not None and self._of_client[client] > of_client:
+            return False
+        return all_of_them is None or len(self.connections) * self._workers <= all_of_them + self._workers - 1
+
+    def closed(self, connection: ClientConnection) -> None:
+        """The connection ended."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self.empty.set()
+        client = connection.info.client
+        self._of_client[client] -= 1
+        if self._of_client[client] <= 0:
+            del self._of_client[client]
+        plan = self.plan
+        plan.heads.stop(connection)
+        plan.idles.stop(connection)
+        plan.lingers.stop(connection)
+
+    def count(self, exchange: Exchange) -> None:
+        """An exchange is over: counts it and logs it."""
+        seconds = time.monotonic() - exchange.started
+        bucket, status = bucket_of(seconds), exchange.status
+        bytes_in, bytes_out = exchange.bytes_in, exchange.bytes_out
+        handler, backend = exchange.handler, exchange.backend
+        self.measures.count(status, bucket, seconds, bytes_in, bytes_out)
+        handler.measures.count(status, bucket, seconds, bytes_in, bytes_out)
+        if backend is not None:
+            backend.measures.count(status, bucket, seconds, bytes_in, bytes_out)
+        if exchange.reason:
+            self.reasons[exchange.reason] += 1
+        log = exchange.plan.log
+        if log is not None:
+            log[0].add(log[1], handler.place(self.name, exchange.service), _entry(exchange, seconds))
+
+    def refused(self, connection: ClientConnection, refusal: Refused, size: int) -> None:
+        """Something that was no request was answered so."""
+        self.measures.count(refusal.status, 0, 0.0, 0, size)
+        self.reasons[refusal.reason] += 1
+        if self.plan.log is not None:
+            log, form = self.plan.log
+            client = connection.info.client
+            entry = Entry(client, b"-", b"", b"", 1, refusal.status, refusal.reason, "", 0, 0, size, 0.0, b"", "", b"")
+            entry.detail = refusal.detail
+            log.add(form, self.plan.unmatched.place(self.name, None), entry)
+
+
+def _entry(exchange: Exchange, seconds: float) -> Entry:
+    head, backend = exchange.head, exchange.backend
+    client = exchange.client.info.client
+    if exchange.client.trusted:
+        client = exchange.handler.client_address(exchange)
+    return Entry(
+        client,
+        head.method,
+        head.host,
+        head.target,
+        head.minor,
+        exchange.status,
+        exchange.reason,
+        "" if backend is None else backend.name,
+        exchange.attempts,
+        exchange.bytes_in,
+        exchange.bytes_out,
+        seconds,
+        exchange.request_id,
+        exchange.verdict.user,
+        head.get(b"user-agent") or b"",
+        exchange.detail,
+    )
+
+
+def _certificate(peer: Mapping[str, object] | None) -> ClientCertificate | None:
+    """What ssl.SSLSocket.getpeercert tells of a verified certificate."""
+    if not peer:
+        return None
+    names = [(str(k), str(v)) for group in _pairs(peer.get("subject")) for k, v in group]
+    subject = ",".join(f"{key}={value}" for key, value in reversed(names))
+    common = next((value for key, value in names if key == "commonName"), "")
+    alternatives = peer.get("subjectAltName")
+    dns = tuple(str(v) for k, v in alternatives if k == "DNS") if isinstance(alternatives, tuple) else ()
+    return ClientCertificate(subject, common, dns)
+
+
+def _pairs(subject: object) -> Sequence[Sequence[tuple[object, object]]]:
+    return subject if isinstance(subject, tuple) else ()
+
+
+class DateLine:
+    """The Date of answers of our own (RFC 9110 section 6.6.1), formatted once a second."""
+
+    __slots__ = ("_line", "_second")
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._line = b""
+
+    def __call__(self) -> bytes:
+        """The whole line."""
+        now = int(time.time())
+        if self._second != now:
+            self._second = now
+            self._line = b"Date: %b\r\n" % formatdate(now, usegmt=True).encode()
+        return self._line
+
+
+date_line = DateLine()

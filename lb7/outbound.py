@@ -1,0 +1,177 @@
+"""The request's way to a backend: candidates, a connection, and its body for as long as another might need it.
+
+The rule: at most REPLAY_LIMIT bytes of a body are held once it was sent; where more came, no other backend gets it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from lb7.fields import Field
+from lb7.message import RequestHead
+from lb7.refusal import CONNECT_FAILED, CONNECT_TIMEOUT, NO_BACKEND, QUEUE_FULL, Refused
+from lb7.sides import Asker, Client
+
+if TYPE_CHECKING:
+    from lb7.handler import Handler
+    from lb7.http1.backend_side import BackendConnection
+    from lb7.listener_state import ListenerPlan
+    from lb7.service_state import BackendState, ServiceState
+
+REPLAY_LIMIT = 64 * 1024
+"""The largest request body that is kept so that another backend can get it."""
+
+
+class Outbound(Asker):
+    """One request. What is set in the class is how every one begins."""
+
+    handler: Handler
+    service: ServiceState | None = None
+    backend: BackendState | None = None
+    attempts = 0
+    bytes_in = 0
+    is_over = False
+    _candidates: Iterator[BackendState] | None = None
+    _connection: BackendConnection | None = None
+    _task: asyncio.Task[None] | None = None
+    _lines: Sequence[bytes] = ()
+    _held: bytes | None = b""
+    _trailers: Sequence[Field] = ()
+    _request_ended = False
+    _tunnel = False
+    _admitted = False
+    attempting = False
+
+    def __init__(self, client: Client, plan: ListenerPlan, head: RequestHead) -> None:
+        self.client = client
+        self.plan = plan
+        self.head = head
+        self.started = monotonic()
+
+    @abstractmethod
+    def refuse(self, refusal: Refused) -> None:
+        """Answers so, or ends a response that has begun."""
+
+    @abstractmethod
+    def attempt_failed(self, status: int, reason: str, detail: str, sent: bool) -> None:
+        """The backend did not answer; sent: whether it may have got a byte of the request."""
+
+    @abstractmethod
+    def first_byte_late(self) -> None:
+        """The backend's answer did not begin in time."""
+
+    @abstractmethod
+    def idle_late(self) -> None:
+        """Nothing moved for too long."""
+
+    @abstractmethod
+    def queue_late(self) -> None:
+        """No connection became free in time."""
+
+    @abstractmethod
+    def whole_late(self) -> None:
+        """The request as a whole took too long."""
+
+    @abstractmethod
+    def continue_late(self) -> None:
+        """The backend says nothing of the 100 that the client waits for."""
+
+    def forward(self, service: ServiceState, lines: list[bytes], candidates: Iterator[BackendState]) -> None:
+        """To the first candidate; lines are the request's head without the framing and the line that ends it."""
+        self.service = service
+        self._lines = lines
+        self._candidates = candidates
+        service.budget.request()
+        if service.is_full:
+            self._queue(service)
+        else:
+            self._admit()
+
+    def _queue(self, service: ServiceState) -> None:
+        if len(service.waiting) >= service.max_queued:
+            raise Refused(503, QUEUE_FULL, "the service's connections are in use and its queue is full")
+        service.waiting.append(self._admit)
+        self.handler.queues.start(self)
+
+    def _admit(self) -> None:
+        assert self.service is not None
+        if self.is_over:
+            return
+        self._admitted = True
+        self.service.in_flight += 1
+        if self.service.max_connections:
+            self.handler.queues.stop(self)
+        if self.handler.wholes.seconds:
+            self.handler.wholes.start(self)
+        self._attempt(Refused(503, NO_BACKEND, "the service has no backend that may get requests"))
+
+    def _attempt(self, otherwise: Refused) -> None:
+        """To the next candidate; `otherwise` is the answer where there is none left."""
+        assert self._candidates is not None
+        backend = next(self._candidates, None)
+        if backend is None:
+            self.refuse(otherwise)
+            return
+        self.backend = backend
+        self.attempts += 1
+        self.attempting = True
+        backend.in_flight += 1
+        connection = backend.connections.take()
+        if connection is not None:
+            self._send(connection)
+        else:
+            self._task = asyncio.ensure_future(self._open(backend))
+
+    async def _open(self, backend: BackendState) -> None:
+        try:
+            connection = await backend.connections.open(self.handler.route.timeouts.connect)
+        except TimeoutError:
+            self._task = None
+            self.attempt_failed(504, CONNECT_TIMEOUT, f"{backend.name} did not accept a connection in time", sent=False)
+        except (OSError, ssl.SSLError) as error:
+            self._task = None
+            self.attempt_failed(502, CONNECT_FAILED, f"{backend.name}: {error.strerror or error}", sent=False)
+        else:
+            self._task = None
+            self._send(connection)
+
+    def _send(self, connection: BackendConnection) -> None:
+        self._connection = connection
+        held, head = self._held or b"", self.head
+        connection.begin(self, head.method, self._lines, head.length, held, self._request_ended, self._trailers)
+        if len(held) > REPLAY_LIMIT:
+            self._held = None
+        if self._request_ended:
+            self.handler.first_bytes.start(self)
+            return
+        self.handler.idles.start(self)
+        self.client.resume_reading()
+        if head.expects_continue:
+            self.plan.continues.start(self)
+
+    def request_body(self, content: bytes, ended: bool, trailers: Sequence[Field]) -> None:
+        """More of the request's body."""
+        self.bytes_in += len(content)
+        self._request_ended = ended
+        if trailers:
+            self._trailers = trailers
+        if self._held is not None and not self._tunnel:
+            self._held += content
+        connection = self._connection
+        if connection is None:
+            if self._held is not None and len(self._held) > REPLAY_LIMIT:
+                self.client.pause_reading()
+            return
+        if self._held is not None and len(self._held) > REPLAY_LIMIT:
+            self._held = None
+        connection.send_body(content, ended, trailers)
+        if ended and not self._tunnel:
+            self.handler.idles.stop(self)
+            self.handler.first_bytes.start(self)
+        else:
+            self.handler.idles.start(self)

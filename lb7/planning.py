@@ -1,0 +1,122 @@
+"""From a configuration to what serves it: handlers, deadlines and route tables of every listener.
+
+The rule: nothing here is in force until the proxy puts it there; what cannot be made raises, and then nothing changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, TypeVar
+
+from lb7.access_log import AccessLogFile, Format, json_line, template
+from lb7.auth.model import Auth
+from lb7.auth.verdict import Authenticator
+from lb7.deadlines import Deadlines
+from lb7.handler import Handler, Waits
+from lb7.http1.client_side import ClientConnection
+from lb7.listener_state import ListenerPlan, Waiting
+from lb7.measures import Measures
+from lb7.model import AccessLog, Forward, HttpListener, Route, Timeouts
+from lb7.outbound import Outbound
+from lb7.routing import compile_routes
+from lb7.service_state import ServiceState
+
+LINGER = 2.0
+"""Seconds that a refused client is still read."""
+CONTINUE_WAIT = 1.0
+"""Seconds after which a client gets its 100 even if the backend has not said it."""
+
+T = TypeVar("T")
+
+
+class Shared(Generic[T]):
+    """One Deadlines for each number of seconds."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, expired: Callable[[T], None]) -> None:
+        self._loop = loop
+        self._expired = expired
+        self._made: dict[float, Deadlines[T]] = {}
+
+    def of(self, seconds: float) -> Deadlines[T]:
+        """The one for so many seconds."""
+        if seconds not in self._made:
+            self._made[seconds] = Deadlines(self._loop, seconds, self._expired)
+        return self._made[seconds]
+
+
+class Planner:
+    """Makes plans; deadlines of equal length and logs of one name are shared by all of them."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, build: Callable[[Auth], Authenticator]) -> None:
+        """build: makes an authenticator ready."""
+        self._build = build
+        self.logs: dict[str, AccessLogFile] = {}
+        self._first_bytes: Shared[Outbound] = Shared(loop, lambda e: e.first_byte_late())
+        self._idles: Shared[Outbound] = Shared(loop, lambda e: e.idle_late())
+        self._queues: Shared[Outbound] = Shared(loop, lambda e: e.queue_late())
+        self._wholes: Shared[Outbound] = Shared(loop, lambda e: e.whole_late())
+        self._continues: Shared[Outbound] = Shared(loop, lambda e: e.continue_late())
+        self._heads: Shared[ClientConnection] = Shared(loop, ClientConnection.head_is_late)
+        self._idle_clients: Shared[ClientConnection] = Shared(loop, ClientConnection.idle_too_long)
+        self._lingers: Shared[ClientConnection] = Shared(loop, ClientConnection.abort)
+        self._authenticators: dict[Auth, Authenticator] = {}
+
+    def plan(
+        self, model: HttpListener, services: Mapping[str, ServiceState], by_route: dict[str, Measures]
+    ) -> ListenerPlan:
+        """The plan of a listener. Raises LogError, OSError, ValueError. by_route: its routes' counts so far."""
+        log = self._log(model.access_log)
+        handlers = {
+            route.number: self._handler(route, model, services, by_route.setdefault(route.name, Measures()))
+            for route in (model.unmatched, *model.routes)
+        }
+        limits = model.limits
+        waiting = Waiting(
+            self._heads.of(limits.head_timeout),
+            self._idle_clients.of(limits.idle_timeout),
+            self._lingers.of(LINGER),
+            self._continues.of(CONTINUE_WAIT),
+        )
+        return ListenerPlan(model, compile_routes(model.routes, model.unmatched), handlers, log, waiting)
+
+    def _handler(
+        self, route: Route, model: HttpListener, services: Mapping[str, ServiceState], measures: Measures
+    ) -> Handler:
+        weighted = _weighted(route, services)
+        checks = [self._authenticator(auth) for auth in route.auth]
+        waits = self._waits(route.timeouts)
+        return Handler(route, weighted, checks, waits, measures, model.request_id_header, model.forwarded)
+
+    def _waits(self, timeouts: Timeouts) -> Waits:
+        return Waits(
+            self._first_bytes.of(timeouts.first_byte),
+            self._idles.of(timeouts.idle),
+            self._queues.of(timeouts.connect),
+            self._wholes.of(timeouts.request),
+        )
+
+    def _authenticator(self, auth: Auth) -> Authenticator:
+        if auth not in self._authenticators:
+            self._authenticators[auth] = self._build(auth)
+        return self._authenticators[auth]
+
+    def _log(self, asked: AccessLog) -> tuple[AccessLogFile, Format] | None:
+        if asked.to == "off":
+            return None
+        form = json_line if asked.format == "json" else template(asked.format)
+        if asked.to not in self.logs:
+            self.logs[asked.to] = AccessLogFile(asked.to)
+        return self.logs[asked.to], form
+
+
+def _weighted(route: Route, services: Mapping[str, ServiceState]) -> Sequence[tuple[int, ServiceState]]:
+    """The services of a forwarding route, each with the sum of the weights so far."""
+    if not isinstance(route.action, Forward):
+        return ()
+    summed, upper = [], 0
+    for each in route.action.services:
+        upper += each.weight
+        if each.weight:
+            summed.append((upper, services[each.service]))
+    return summed

@@ -1,0 +1,161 @@
+"""What a worker knows of its services while it serves: backends in use, ejections, requests that wait.
+
+The rule: a new configuration changes this in place: a backend that stays keeps its connections, its counts and its
+history, and one that is gone ends when its last request has.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from random import random
+from time import monotonic
+
+from lb4.address import Endpoint
+from lb4.affinity import AffinityTable
+from lb4.model import Affinity, Backend, SchedulerKind
+from lb4.schedulers.picker import Picker
+from lb7.affinity import cookie_of
+from lb7.backend_connections import BackendConnections
+from lb7.ejection import Record, observe_failure
+from lb7.measures import Measures
+from lb7.model import HttpService
+from lb7.retrying import Budget
+
+REMEMBERED = 100_000
+"""Clients that one worker remembers for a service; whoever was away longest is forgotten first."""
+
+
+class BackendState:
+    """One backend of one service, as this worker sees it."""
+
+    __slots__ = ("connections", "cookie", "failures", "in_flight", "measures", "model", "name", "record", "retries")
+
+    def __init__(self, model: Backend, connections: BackendConnections) -> None:
+        self.model = model
+        self.name = str(model)
+        self.cookie = cookie_of(self.name)
+        self.connections = connections
+        self.in_flight = 0
+        self.retries = 0
+        self.failures = 0
+        self.measures = Measures()
+        self.record = Record()
+
+
+Connector = Callable[[HttpService, Backend], BackendConnections]
+
+
+class ServiceState:
+    """One service, as this worker sees it."""
+
+    def __init__(self, model: HttpService, connect: Connector, workers: int) -> None:
+        self.model = model
+        self.name = model.name
+        self._connect = connect
+        self._workers = workers
+        self.backends: dict[str, BackendState] = {}
+        self.budget = Budget()
+        self.waiting: deque[Callable[[], None]] = deque()
+        self.in_flight = 0
+        self._affinity: Affinity | None = None
+        self.table: AffinityTable | None = None
+        self.picker: Picker | None = None
+        self.refused = 0
+        self.update(model)
+
+    def update(self, model: HttpService) -> None:
+        """Serves by the new model from now on."""
+        self.model = model
+        known = self.backends
+        tls_changed = any(state.connections.tls != model.service.tls for state in known.values())
+        self.backends = {}
+        for backend in model.service.backends:
+            state = None if tls_changed else known.pop(str(backend), None)
+            if state is None:
+                state = BackendState(backend, self._connect(model, backend))
+            state.model = backend
+            state.connections.limit(model.kept)
+            self.backends[state.name] = state
+        for gone in known.values():
+            gone.connections.close_kept()
+        self.max_connections = -(-model.service.max_connections // self._workers)
+        self.max_queued = -(-model.service.max_queued // self._workers)
+        self._remember_by(model.service.affinity)
+        self.rebuild()
+
+    def _remember_by(self, affinity: Affinity | None) -> None:
+        if affinity == self._affinity:
+            return
+        self._affinity = affinity
+        remembers = affinity is not None and affinity.key != "cookie"
+        self.table = AffinityTable(affinity.timeout, REMEMBERED) if affinity is not None and remembers else None
+
+    def rebuild(self) -> None:
+        """Takes up which backends are eligible now."""
+        now = monotonic()
+        service = self.model.service
+        eligible = service.eligible()
+        standing = tuple(b for b in eligible if not self.backends[str(b)].record.ejected(now)) or eligible
+        self.eligible: Sequence[BackendState] = [self.backends[str(b)] for b in standing]
+        self.picker = Picker(service.scheduler.kind, standing, self.picker.turn if self.picker else 0)
+        kind = service.scheduler.kind
+        self.needs_key = service.affinity is not None or kind in (SchedulerKind.SOURCE_HASH, SchedulerKind.MAGLEV)
+        self._counts = service.scheduler.kind is SchedulerKind.LEAST_CONNECTIONS
+        self._next_return = min((s.record.until for s in self.backends.values() if s.record.ejected(now)), default=0.0)
+
+    def candidates(self, key: bytes, now: float, preferred: BackendState | None = None) -> Iterator[BackendState]:
+        """The backends for one request, best first, each once; key is what hashing schedulers hash."""
+        if self._next_return and now >= self._next_return:
+            self.rebuild()
+        eligible = self.eligible
+        if not eligible:
+            return
+        if preferred is not None:
+            yield preferred
+        active = [state.in_flight for state in eligible] if self._counts else ()
+        assert self.picker is not None
+        first = self.picker.place(key, active, random())
+        if eligible[first] is not preferred:
+            yield eligible[first]
+        for state in (*eligible[first + 1 :], *eligible[:first]):
+            if state is not preferred:
+                yield state
+
+    def of_endpoint(self, endpoint: Endpoint | None) -> BackendState | None:
+        """The backend of that address where it may get new requests."""
+        state = self.backends.get(str(endpoint)) if endpoint is not None else None
+        return state if state in self.eligible else None
+
+    def of_cookie(self, cookie: bytes | None) -> BackendState | None:
+        """The backend that the cookie stands for, where it may get new requests."""
+        if not cookie:
+            return None
+        return next((state for state in self.eligible if state.cookie == cookie), None)
+
+    def failed(self, state: BackendState) -> bool:
+        """A request to the backend failed; whether that ejected it."""
+        rule = self.model.ejection
+        if rule is None:
+            return False
+        records = [other.record for other in self.backends.values()]
+        ejected = observe_failure(state.record, rule, monotonic(), records)
+        if ejected:
+            self.rebuild()
+        return ejected
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the service's cap on connections is reached."""
+        return bool(self.max_connections) and self.in_flight >= self.max_connections
+
+    def release(self) -> None:
+        """A request is over: the next that waits may go."""
+        self.in_flight -= 1
+        while self.waiting and not self.is_full:
+            self.waiting.popleft()()
+
+    def end(self) -> None:
+        """The service is no more: requests under way go on, kept connections end."""
+        for state in self.backends.values():
+            state.connections.close_kept()
