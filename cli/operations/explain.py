@@ -5,12 +5,14 @@ The rule: nothing is sent. The ruleset is the one `apply` makes; affinities are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from cli.operations.context import Context
+from cli.operations.documents import ExplainDocument
 from cli.operations.error import OperationError
+from cli.operations.explain_request import explain_request
 from cli.operations.wanted import required
 from lb4.address import AddressError, Endpoint, parse_endpoint
 from lb4.compile import compile_table
@@ -20,12 +22,20 @@ from lb4.model import Balancer, Protocol
 from lb4.nft.ruleset import Value
 
 
-def explain(context: Context, *, protocol: str, client: str, target: str) -> dict[str, Any]:
-    """The document of INTERFACE.md section 4. Raises OperationError where nothing is in force or an end is no address."""
+def explain(
+    context: Context, *, protocol: str, client: str, target: str, headers: Sequence[str] = ()
+) -> ExplainDocument | dict[str, Any]:
+    """The document of INTERFACE.md section 4; for protocol `http`, client is the method and target the URL.
+
+    Raises OperationError where nothing is in force or an end is no address.
+    """
+    found = required(context)
+    if protocol == "http":
+        return explain_request(found.configuration, found.balancer, client, target, headers)
     packet = Packet(Protocol(protocol), _end(client, "CLIENT"), _end(target, "TARGET"))
     if packet.client.family != packet.target.family:
         raise OperationError(f"{client} and {target} are of two address families", exit=2)
-    balancer = required(context).balancer
+    balancer = found.balancer
     table = compile_table(balancer, context.runtime.assistance() if context.runtime is not None else None)
     return asdict(explained(balancer, table, packet, dict(_learnt(context, balancer, packet))))
 
