@@ -10,7 +10,6 @@ import socket
 import ssl
 
 from lb4.address import Endpoint
-from lb4.model import BackendTls
 from lb7.deadlines import Deadlines
 from lb7.http1.backend_side import BackendConnection
 from lb7.kept import Kept
@@ -20,20 +19,18 @@ from lb7.model import KeptConnections
 class BackendConnections:
     """All of one backend."""
 
-    __slots__ = ("_context", "_endpoint", "_idle", "_kept", "_loop", "_opened", "_server_name", "active", "tls")
+    __slots__ = ("_context", "_endpoint", "_idle", "_kept", "_loop", "_opened", "_server_name", "active")
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         endpoint: Endpoint,
         kept: KeptConnections,
-        tls: BackendTls | None = None,
         context: ssl.SSLContext | None = None,
         server_name: str = "",
     ) -> None:
         self._loop = loop
         self._endpoint = endpoint
-        self.tls = tls
         self._context = context
         self._server_name = server_name
         self._kept: Kept[BackendConnection] = Kept(kept.max_idle)

@@ -63,29 +63,21 @@ class Exchange(Outbound):
         self._request_ended = ended
         try:
             self.handler = self.plan.handler_of(self)
-            if self.handler.authenticators:
-                self._check(0)
-            else:
-                self.handler.act(self)
+            if self.handler.gate is not None:
+                waiting = self.handler.authenticate(self.handler.gate, self)
+                if waiting is not None:
+                    self._task = asyncio.ensure_future(self._check_later(waiting))
+                    return
+            self.handler.act(self)
         except Refused as refusal:
             self.refuse(refusal)
 
-    def _check(self, first: int) -> None:
-        """Asks the authenticators from this one on; goes on when all agree."""
-        handler = self.handler
-        for number in range(first, len(handler.authenticators)):
-            waiting = handler.authenticate(number, self)
-            if waiting is not None:
-                self._task = asyncio.ensure_future(self._check_later(number, waiting))
-                return
-        handler.act(self)
-
-    async def _check_later(self, number: int, waiting: Awaitable[None]) -> None:
+    async def _check_later(self, waiting: Awaitable[None]) -> None:
         try:
             await waiting
             self._task = None
             if not self.is_over:
-                self._check(number + 1)
+                self.handler.act(self)
         except Refused as refusal:
             self._task = None
             self.refuse(refusal)

@@ -73,16 +73,16 @@ class Handler:
         self,
         route: Route,
         services: Sequence[tuple[int, ServiceState]],
-        authenticators: Sequence[Authenticator],
+        gate: Authenticator | None,
         waits: Waits,
         measures: Measures,
         request_id_header: str,
         forwarded: bool,
     ) -> None:
-        """services: each with the sum of the weights up to and with its own."""
+        """services: each with the sum of the weights up to and with its own. gate: who checks; None lets all pass."""
         self.route = route
         self.services = services
-        self.authenticators = authenticators
+        self.gate = gate
         self.first_bytes, self.idles = waits.first_bytes, waits.idles
         self.queues, self.wholes = waits.queues, waits.wholes
         self.measures = measures
@@ -96,10 +96,10 @@ class Handler:
         )
         self._plain_response = not route.response_headers
 
-    def authenticate(self, number: int, exchange: Exchange) -> Awaitable[None] | None:
-        """Asks one authenticator: None where it agreed at once, else what to wait for. Raises Refused."""
+    def authenticate(self, gate: Authenticator, exchange: Exchange) -> Awaitable[None] | None:
+        """Asks the gate: None where it agreed at once, else what to wait for. Raises Refused."""
         head = exchange.head
-        answer = self.authenticators[number].authenticate(
+        answer = gate.authenticate(
             head.method.decode(), head.host.decode("latin-1"), exchange.target, head.headers, exchange.client.info
         )
         if answer is ALLOWED:
@@ -269,7 +269,4 @@ def _agreed(exchange: Exchange, answer: Verdict) -> None:
     """Takes up what the authenticator says of an allowed request. Raises AuthRefused."""
     if not isinstance(answer, Allowed):
         raise AuthRefused(answer.status, answer.reason, answer.headers, answer.body)
-    before = exchange.verdict
-    exchange.verdict = Allowed(
-        answer.user or before.user, (*before.headers, *answer.headers), (*before.remove, *answer.remove)
-    )
+    exchange.verdict = answer

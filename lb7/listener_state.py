@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from lb4.model import IPNetwork
 from lb7.access_log import AccessLogFile, Entry, Format
-from lb7.auth.verdict import ClientCertificate, ConnectionInfo
+from lb7.auth.gate import Gates
+from lb7.auth.verdict import ConnectionInfo
 from lb7.deadlines import Deadlines
 from lb7.forwarding import is_trusted
 from lb7.handler import AuthRefused, Handler
@@ -24,6 +25,7 @@ from lb7.model import HttpLimits, HttpListener
 from lb7.path import TargetError, normalised_target
 from lb7.refusal import BAD_REQUEST, Refused, phrase
 from lb7.routing import RouteTable
+from lb7.tls import client_certificate
 
 if TYPE_CHECKING:
     from lb7.exchange import Exchange
@@ -41,6 +43,7 @@ class ListenerPlan:
         model: HttpListener,
         table: RouteTable,
         handlers: Mapping[int, Handler],
+        gates: Gates,
         log: tuple[AccessLogFile, Format] | None,
         connections: Waiting,
     ) -> None:
@@ -50,6 +53,7 @@ class ListenerPlan:
         self.trusted: Sequence[IPNetwork] = model.trusted_proxies
         self.table = table
         self.handlers = handlers
+        self.gates = gates
         self.unmatched = handlers[0]
         self.log = log
         self.heads = connections.heads
@@ -116,7 +120,7 @@ class ListenerState:
         """What is known of the connection behind the transport."""
         peer = transport.get_extra_info("peername") or ("",)
         tls = transport.get_extra_info("ssl_object")
-        certificate = _certificate(tls.getpeercert()) if tls is not None else None
+        certificate = client_certificate(tls.getpeercert()) if tls is not None else None
         return ConnectionInfo(str(peer[0]), self.name, "http" if tls is None else "https", certificate)
 
     def forwarding_of(self, info: ConnectionInfo) -> tuple[bool, bytes]:
@@ -202,22 +206,6 @@ def _entry(exchange: Exchange, seconds: float) -> Entry:
         head.get(b"user-agent") or b"",
         exchange.detail,
     )
-
-
-def _certificate(peer: Mapping[str, object] | None) -> ClientCertificate | None:
-    """What ssl.SSLSocket.getpeercert tells of a verified certificate."""
-    if not peer:
-        return None
-    names = [(str(k), str(v)) for group in _pairs(peer.get("subject")) for k, v in group]
-    subject = ",".join(f"{key}={value}" for key, value in reversed(names))
-    common = next((value for key, value in names if key == "commonName"), "")
-    alternatives = peer.get("subjectAltName")
-    dns = tuple(str(v) for k, v in alternatives if k == "DNS") if isinstance(alternatives, tuple) else ()
-    return ClientCertificate(subject, common, dns)
-
-
-def _pairs(subject: object) -> Sequence[Sequence[tuple[object, object]]]:
-    return subject if isinstance(subject, tuple) else ()
 
 
 class DateLine:

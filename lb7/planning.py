@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from lb7.access_log import AccessLogFile, Format, json_line, template
-from lb7.auth.model import Auth
-from lb7.auth.verdict import Authenticator
+from lb7.auth.gate import Gates
 from lb7.deadlines import Deadlines
+from lb7.files import Files
 from lb7.handler import Handler, Waits
 from lb7.http1.client_side import ClientConnection
 from lb7.listener_state import ListenerPlan, Waiting
@@ -48,9 +48,7 @@ class Shared(Generic[T]):
 class Planner:
     """Makes plans; deadlines of equal length and logs of one name are shared by all of them."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, build: Callable[[Auth], Authenticator]) -> None:
-        """build: makes an authenticator ready."""
-        self._build = build
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.logs: dict[str, AccessLogFile] = {}
         self._first_bytes: Shared[Outbound] = Shared(loop, lambda e: e.first_byte_late())
         self._idles: Shared[Outbound] = Shared(loop, lambda e: e.idle_late())
@@ -60,16 +58,25 @@ class Planner:
         self._heads: Shared[ClientConnection] = Shared(loop, ClientConnection.head_is_late)
         self._idle_clients: Shared[ClientConnection] = Shared(loop, ClientConnection.idle_too_long)
         self._lingers: Shared[ClientConnection] = Shared(loop, ClientConnection.abort)
-        self._authenticators: dict[Auth, Authenticator] = {}
 
     def plan(
-        self, model: HttpListener, services: Mapping[str, ServiceState], by_route: dict[str, Measures]
+        self, model: HttpListener, services: Mapping[str, ServiceState], files: Files, by_route: dict[str, Measures]
     ) -> ListenerPlan:
-        """The plan of a listener. Raises LogError, OSError, ValueError. by_route: its routes' counts so far."""
+        """The plan of a listener. Raises LogError, FileError. by_route: its routes' counts so far."""
+        routes = (model.unmatched, *model.routes)
+        gates = Gates([route.auth for route in routes], files)
         log = self._log(model.access_log)
         handlers = {
-            route.number: self._handler(route, model, services, by_route.setdefault(route.name, Measures()))
-            for route in (model.unmatched, *model.routes)
+            route.number: Handler(
+                route,
+                _weighted(route, services),
+                gates.of(route.auth),
+                self._waits(route.timeouts),
+                by_route.setdefault(route.name, Measures()),
+                model.request_id_header,
+                model.forwarded,
+            )
+            for route in routes
         }
         limits = model.limits
         waiting = Waiting(
@@ -78,15 +85,7 @@ class Planner:
             self._lingers.of(LINGER),
             self._continues.of(CONTINUE_WAIT),
         )
-        return ListenerPlan(model, compile_routes(model.routes, model.unmatched), handlers, log, waiting)
-
-    def _handler(
-        self, route: Route, model: HttpListener, services: Mapping[str, ServiceState], measures: Measures
-    ) -> Handler:
-        weighted = _weighted(route, services)
-        checks = [self._authenticator(auth) for auth in route.auth]
-        waits = self._waits(route.timeouts)
-        return Handler(route, weighted, checks, waits, measures, model.request_id_header, model.forwarded)
+        return ListenerPlan(model, compile_routes(model.routes, model.unmatched), handlers, gates, log, waiting)
 
     def _waits(self, timeouts: Timeouts) -> Waits:
         return Waits(
@@ -95,11 +94,6 @@ class Planner:
             self._queues.of(timeouts.connect),
             self._wholes.of(timeouts.request),
         )
-
-    def _authenticator(self, auth: Auth) -> Authenticator:
-        if auth not in self._authenticators:
-            self._authenticators[auth] = self._build(auth)
-        return self._authenticators[auth]
 
     def _log(self, asked: AccessLog) -> tuple[AccessLogFile, Format] | None:
         if asked.to == "off":

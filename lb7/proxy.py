@@ -9,21 +9,21 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
 
 from lb4.address import Bind
-from lb4.model import Backend, BackendTls, Service
-from lb7.auth.model import Auth
-from lb7.auth.verdict import Authenticator
+from lb4.model import Backend, Service
 from lb7.backend_connections import BackendConnections
+from lb7.files import Files
 from lb7.http1.client_side import ClientConnection
-from lb7.listener_state import ListenerState
+from lb7.listener_state import ListenerPlan, ListenerState
 from lb7.measures import Measures
-from lb7.model import HttpBalancer, HttpService, Tls
+from lb7.model import HttpBalancer, HttpService
 from lb7.planning import Planner
 from lb7.report import statistics_of
 from lb7.service_state import ServiceState
+from lb7.tls import ServerContext, backend_context, backend_server_name
 
 FLUSH = 0.25
 """Seconds between two writes of a quiet access log."""
@@ -32,102 +32,101 @@ BACKLOG = 4096
 
 @dataclass(frozen=True, slots=True)
 class HttpPart:
-    """What a worker is told: the whole configuration, and how many workers share it."""
+    """What a worker is told: the whole configuration, the files it names, and how many workers share it."""
 
     balancer: HttpBalancer
+    files: Files
     workers: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What makes ready whatever needs keys, certificates or passwords."""
-
-    authenticator: Callable[[Auth], Authenticator]
-    client_context: Callable[[Tls], ssl.SSLContext]
-    backend_context: Callable[[BackendTls], ssl.SSLContext]
 
 
 class Proxy:
     """Everything that one worker process serves."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, credentials: Credentials) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._credentials = credentials
         self.listeners: dict[str, ListenerState] = {}
         self.services: dict[str, ServiceState] = {}
-        self._planner = Planner(loop, credentials.authenticator)
+        self._planner = Planner(loop)
         self._doors: dict[tuple[str, Bind], _Door] = {}
         self._contexts: dict[str, ssl.SSLContext | None] = {}
+        self._tls: dict[str, ServerContext] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._gone: set[ListenerState] = set()
-        self._workers = 1
         self._tick: asyncio.TimerHandle | None = None
 
     async def configure(self, part: HttpPart) -> None:
-        """Serves this configuration from now on. Raises OSError, ValueError, LogError, and then nothing changed."""
-        balancer = part.balancer
-        self._workers = part.workers
-        make = self._credentials.client_context
-        contexts: dict[str, ssl.SSLContext | None] = {
-            name: make(each.tls) if each.tls else None for name, each in balancer.listeners.items()
-        }
-        services = {name: self._service(model) for name, model in balancer.services.items()}
+        """Serves this configuration from now on. Raises FileError, LogError, ValueError, and then nothing changed."""
+        balancer, files = part.balancer, part.files
+        contexts = {name: ServerContext(each.tls, files) for name, each in balancer.listeners.items() if each.tls}
+        outbound = {name: _backend_context(model, files) for name, model in balancer.services.items()}
+        services = {name: self.services.get(name) or ServiceState(name, self._connections) for name in outbound}
         plans = {
-            name: self._planner.plan(model, services, self._counts_of(name))
+            name: self._planner.plan(model, services, files, self._counts_of(name))
             for name, model in balancer.listeners.items()
         }
+        # From here on nothing fails.
+        self._contexts = outbound
         for name, model in balancer.services.items():
-            services[name].update(model)
+            services[name].update(model, part.workers, retls=outbound[name] is not None)
         for name in self.services.keys() - services.keys():
             self.services[name].end()
         self.services = services
-        for name in self.listeners.keys() - plans.keys():
-            self._retire(self.listeners.pop(name))
-        for name, plan in plans.items():
-            if name in self.listeners:
-                self.listeners[name].plan = plan
-            else:
-                self.listeners[name] = ListenerState(plan, part.workers)
-        self._contexts = contexts
-        await self._reopen()
+        self._take_over(plans, part.workers)
+        await self._reopen(contexts)
         if self._tick is None:
             self._flush()
 
-    def _service(self, model: HttpService) -> ServiceState:
-        known = self.services.get(model.name)
-        return known if known is not None else ServiceState(model, self._connections, self._workers)
+    def _take_over(self, plans: Mapping[str, ListenerPlan], workers: int) -> None:
+        for name in self.listeners.keys() - plans.keys():
+            self._retire(self.listeners.pop(name))
+        for name, plan in plans.items():
+            plan.gates.start()
+            if name in self.listeners:
+                old, self.listeners[name].plan = self.listeners[name].plan, plan
+                self._later(old.gates.close())
+            else:
+                self.listeners[name] = ListenerState(plan, workers)
+
+    def _later(self, work: Coroutine[None, None, None]) -> None:
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _counts_of(self, listener: str) -> dict[str, Measures]:
         return self.listeners[listener].by_route if listener in self.listeners else {}
 
     def _connections(self, model: HttpService, backend: Backend) -> BackendConnections:
         tls = model.service.tls
-        context = self._credentials.backend_context(tls) if tls is not None else None
-        name = (tls.server_name or backend.name) if tls is not None else ""
-        return BackendConnections(self.loop, backend.endpoint, model.kept, tls, context, name)
+        name = backend_server_name(tls, backend) if tls is not None else ""
+        return BackendConnections(self.loop, backend.endpoint, model.kept, self._contexts.get(model.name), name)
 
     def change_services(self, services: Mapping[str, Service]) -> None:
         """These services have new weights, health or admin states."""
         for name, service in services.items():
             if name in self.services:
                 state = self.services[name]
-                state.update(replace(state.model, service=service))
+                state.change(service)
 
     async def adopt(self, listener: str, bind: Bind, sock: socket.socket) -> None:
         """Serves the listener's clients at this listening socket too."""
-        door = self._doors[listener, bind] = _Door(sock)
+        door = self._doors[listener, bind] = _Door(sock, self._tls.get(listener))
         await self._open(listener, door)
 
     async def _open(self, listener: str, door: _Door) -> None:
         state = self.listeners[listener]
-        door.context = self._contexts.get(listener)
         door.server = await self.loop.create_server(
             lambda: ClientConnection(state), sock=door.sock.dup(), ssl=door.context, backlog=BACKLOG
         )
 
-    async def _reopen(self) -> None:
-        """Takes up new TLS where a listener's changed: live connections keep the old one."""
+    async def _reopen(self, contexts: Mapping[str, ServerContext]) -> None:
+        """Takes up new TLS: live connections keep what they have."""
+        for name, context in contexts.items():
+            if name in self._tls:
+                self._tls[name].current = context.current
+        self._tls = {name: self._tls.get(name, context) for name, context in contexts.items()}
         for (listener, _), door in list(self._doors.items()):
-            if listener in self.listeners and door.context is not self._contexts.get(listener):
+            if listener in self.listeners and door.context is not self._tls.get(listener):
+                door.context = self._tls.get(listener)
                 door.stop()
                 await self._open(listener, door)
 
@@ -159,9 +158,9 @@ class Proxy:
         for state in states:
             for connection in list(state.connections):
                 connection.abort()
+            await state.plan.gates.close()
         for service in self.services.values():
             service.end()
-        await asyncio.sleep(0)
         self.close_logs()
 
     def close_logs(self) -> None:
@@ -184,15 +183,20 @@ class Proxy:
         self._tick = self.loop.call_later(FLUSH, self._flush)
 
 
+def _backend_context(model: HttpService, files: Files) -> ssl.SSLContext | None:
+    tls = model.service.tls
+    return backend_context(tls, files) if tls is not None else None
+
+
 class _Door:
     """A listening socket, and the server that accepts from a copy of it."""
 
     __slots__ = ("context", "server", "sock")
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, context: ServerContext | None) -> None:
         self.sock = sock
         self.server: asyncio.Server | None = None
-        self.context: ssl.SSLContext | None = None
+        self.context = context
 
     def stop(self) -> None:
         """Accepts no more; clients that come are kept waiting by the kernel."""

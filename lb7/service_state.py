@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from random import random
 from time import monotonic
 
 from lb4.address import Endpoint
 from lb4.affinity import AffinityTable
-from lb4.model import Affinity, Backend, SchedulerKind
+from lb4.model import Affinity, Backend, SchedulerKind, Service
 from lb4.schedulers.picker import Picker
 from lb7.affinity import cookie_of
 from lb7.backend_connections import BackendConnections
@@ -49,31 +50,43 @@ Connector = Callable[[HttpService, Backend], BackendConnections]
 class ServiceState:
     """One service, as this worker sees it."""
 
-    def __init__(self, model: HttpService, connect: Connector, workers: int) -> None:
-        self.model = model
-        self.name = model.name
+    def __init__(self, name: str, connect: Connector) -> None:
+        """connect: makes the connections of a new backend. It serves from its first `update` on."""
+        self.name = name
+        self.model = HttpService(Service(name))
         self._connect = connect
-        self._workers = workers
+        self._workers = 1
         self.backends: dict[str, BackendState] = {}
         self.budget = Budget()
         self.waiting: deque[Callable[[], None]] = deque()
         self.in_flight = 0
+        self.max_connections = 0
+        self.max_queued = 0
         self._affinity: Affinity | None = None
         self.table: AffinityTable | None = None
-        self.picker: Picker | None = None
-        self.refused = 0
-        self.update(model)
+        self.picker = Picker(SchedulerKind.ROUND_ROBIN, ())
+        self.eligible: Sequence[BackendState] = ()
 
-    def update(self, model: HttpService) -> None:
-        """Serves by the new model from now on."""
+    def update(self, model: HttpService, workers: int, retls: bool) -> None:
+        """Serves by the new model from now on; retls: its TLS was read anew, so kept connections end."""
+        self._workers = workers
+        if retls or (model.service.tls is None) != (self.model.service.tls is None):
+            for state in self.backends.values():
+                state.connections.close_kept()
+            self.backends = {}
         self.model = model
-        known = self.backends
-        tls_changed = any(state.connections.tls != model.service.tls for state in known.values())
+        self._rebuild_backends()
+
+    def change(self, service: Service) -> None:
+        """The same service with other backends, weights, health or admin states."""
+        self.model = replace(self.model, service=service)
+        self._rebuild_backends()
+
+    def _rebuild_backends(self) -> None:
+        model, known = self.model, self.backends
         self.backends = {}
         for backend in model.service.backends:
-            state = None if tls_changed else known.pop(str(backend), None)
-            if state is None:
-                state = BackendState(backend, self._connect(model, backend))
+            state = known.pop(str(backend), None) or BackendState(backend, self._connect(model, backend))
             state.model = backend
             state.connections.limit(model.kept)
             self.backends[state.name] = state
@@ -97,8 +110,8 @@ class ServiceState:
         service = self.model.service
         eligible = service.eligible()
         standing = tuple(b for b in eligible if not self.backends[str(b)].record.ejected(now)) or eligible
-        self.eligible: Sequence[BackendState] = [self.backends[str(b)] for b in standing]
-        self.picker = Picker(service.scheduler.kind, standing, self.picker.turn if self.picker else 0)
+        self.eligible = [self.backends[str(b)] for b in standing]
+        self.picker = Picker(service.scheduler.kind, standing, self.picker.turn)
         kind = service.scheduler.kind
         self.needs_key = service.affinity is not None or kind in (SchedulerKind.SOURCE_HASH, SchedulerKind.MAGLEV)
         self._counts = service.scheduler.kind is SchedulerKind.LEAST_CONNECTIONS
@@ -114,7 +127,6 @@ class ServiceState:
         if preferred is not None:
             yield preferred
         active = [state.in_flight for state in eligible] if self._counts else ()
-        assert self.picker is not None
         first = self.picker.place(key, active, random())
         if eligible[first] is not preferred:
             yield eligible[first]

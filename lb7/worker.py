@@ -1,0 +1,75 @@
+"""One HTTP worker: `python -m lb7.worker FD USER`, where FD is its end of the supervisor's channel.
+
+The rule: it gave up root's rights before the first byte from outside; when the supervisor is gone it drains and ends.
+Its part of a Configure is an HttpPart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+import sys
+
+import uvloop
+
+from lb4.worker.channel import WorkerEnd
+from lb4.worker.messages import Adopt, AskStatistics, Configure, Drain, Message, Release, ServicesChanged
+from lb4.worker.privileges import drop
+from lb7.access_log import LogError
+from lb7.files import FileError
+from lb7.proxy import HttpPart, Proxy
+
+ORPHAN_DRAIN = 5.0
+"""Seconds that connections have left when the supervisor died."""
+
+
+async def serve(channel: WorkerEnd) -> None:
+    """Until the supervisor says Drain, or is gone."""
+    proxy = Proxy(asyncio.get_running_loop())
+    seconds = ORPHAN_DRAIN
+    async for message, fds in channel.messages():
+        assert isinstance(message, Message)
+        if isinstance(message, Drain):
+            seconds = message.seconds
+            break
+        await _carry_out(proxy, channel, message, fds)
+    await proxy.drain(seconds)
+
+
+async def _carry_out(proxy: Proxy, channel: WorkerEnd, message: Message, fds: tuple[int, ...]) -> None:
+    match message:
+        case Configure(part=HttpPart() as part):
+            await _configure(proxy, channel, part)
+        case ServicesChanged(services=services):
+            proxy.change_services(services)
+        case Adopt(listener=name, binds=binds):
+            for bind, fd in zip(binds, fds, strict=True):
+                await proxy.adopt(name, bind, socket.socket(fileno=fd))
+        case Release(listener=name, binds=binds):
+            for bind in binds:
+                proxy.release(name, bind)
+        case AskStatistics():
+            await channel.report({"statistics": proxy.statistics()})
+
+
+async def _configure(proxy: Proxy, channel: WorkerEnd, part: HttpPart) -> None:
+    try:
+        await proxy.configure(part)
+    except (FileError, LogError, ValueError) as error:
+        await channel.report({"failed": f"worker: {error}"})
+        return
+    gc.collect()
+    gc.freeze()
+    await channel.report({"ready": True})
+
+
+def main() -> None:
+    """See the module."""
+    channel = WorkerEnd(socket.socket(fileno=int(sys.argv[1])))
+    drop(sys.argv[2])
+    uvloop.run(serve(channel))
+
+
+if __name__ == "__main__":
+    main()
