@@ -49,9 +49,7 @@ def rollback() -> None:
 @command("flush", "lbctl flush")
 def flush() -> None:
     """Remove all that lbctl put into the kernel, and nothing else."""
-    document = perform("flush", {})
-    warn(document.get("warnings", []))
-    present(document, flushed)
+    present(perform("flush", {}), flushed)
 
 
 def text(document: dict[str, Any]) -> str:
@@ -68,10 +66,8 @@ def text(document: dict[str, Any]) -> str:
 
 
 def flushed(document: dict[str, Any]) -> str:
-    """What was removed."""
-    if not document["changes"]:
-        return "Nothing of lbctl was in the kernel."
-    return paragraphs(changes_text(document["changes"]), flows_line(document["flows"]))
+    """Whether there was anything to remove."""
+    return "All of lbctl is out of the kernel." if document["removed"] else "Nothing of lbctl was in the kernel."
 
 
 def changes_text(changes: list[dict[str, Any]]) -> str:

@@ -4,7 +4,8 @@ The rule: any text ends in a value or in a Problem with its line; nothing in it 
 VALUES_MAX values (what aliases stand for is counted), or build anything but texts, numbers, booleans, nulls, lists
 and mappings.
 
-Scalars are YAML 1.2's core schema (https://yaml.org/spec/1.2.2/#103-core-schema): `on`, `no` and `12:30` are texts.
+Scalars are what YAML 1.1 and 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema) agree on: `on`, `no`, `12:30`, `1e3`
+and `017` are texts.
 Keys are always texts. Merge keys (`<<`) and aliases are taken, duplicate keys are refused.
 """
 
@@ -38,8 +39,8 @@ VALUES_MAX = 2_000_000
 ALIASED_MAX = 500_000
 CORE: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 CORE |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
-INTEGER = re.compile(r"[-+]?[0-9]{1,19}|0x[0-9a-fA-F]{1,16}|0o[0-7]{1,21}")
-FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?")
+INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,18})|0x[0-9a-fA-F]{1,16}")
+FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+][0-9]{1,3})?")
 NUMBER_STARTS = frozenset("-+.0123456789")
 TAG = "tag:yaml.org,2002:"
 
@@ -249,7 +250,7 @@ def _plain(text: str) -> Value:
         return CORE[text]
     if text[0] in NUMBER_STARTS:
         if INTEGER.fullmatch(text):
-            return int(text, 0 if text[:2] in ("0x", "0o") else 10)
+            return int(text, 0)
         if FLOAT.fullmatch(text):
             return float(text)
     return text
