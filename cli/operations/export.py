@@ -1,0 +1,48 @@
+"""`export`: what lbctl would put into the kernel for a file, as a script.
+
+The rule: it works on the file alone. What the format cannot say is an error; what no script can do is a warning.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cli.operations.context import Context
+from cli.operations.error import OperationError
+from cli.operations.wanted import configured
+from cli.state import Remembered
+from lb4.address import Family
+from lb4.compile import CompileError, compile_table
+from lb4.export_iptables import ExportError, export_iptables
+from lb4.model import KERNEL_MODES, Balancer
+from lb4.nft.text import write_table
+
+FAMILY: dict[str, Family] = {"iptables": "ip", "ip6tables": "ip6"}
+
+
+def export(context: Context | None, *, path: str, text: str, format: str = "nft") -> dict[str, Any]:
+    """`{"text": …, "warnings": […]}`. Raises OperationError where the format cannot say what the file asks for."""
+    balancer = configured(Remembered(text, path)).balancer
+    try:
+        made = write_table(compile_table(balancer)) if format == "nft" else export_iptables(balancer, FAMILY[format])
+    except CompileError as error:
+        raise OperationError(str(error), exit=2) from None
+    except ExportError as error:
+        raise OperationError(f"{path} cannot be written for {format}", lines=error.lines) from None
+    return {"text": made, "warnings": _missing(balancer)}
+
+
+def _missing(balancer: Balancer) -> list[str]:
+    """What takes a process, and so is in no script."""
+    warnings = [
+        f"listener {name} has mode {listener.mode}: not in the script"
+        for name, listener in sorted(balancer.listeners.items())
+        if listener.mode not in KERNEL_MODES
+    ]
+    for name in sorted({listener.service for listener in balancer.kernel_listeners()}):
+        service = balancer.services[name]
+        if service.health is not None:
+            warnings.append(f"service {name}: health is not checked by a script")
+        if service.scheduler.needs_process:
+            warnings.append(f"service {name}: {service.scheduler} takes lbctl; the script takes turns")
+    return warnings
