@@ -16,7 +16,7 @@ from pathlib import Path
 CLONE_NEWNET = 0x40000000
 _numbers = itertools.count()
 
-CLIENT, CLIENT6 = "10.0.0.2", "fd00:0::2"
+CLIENT, CLIENT6 = "10.0.0.2", "fd00::2"
 BIND, BIND6 = "192.0.2.10", "2001:db8::10"
 SERVERS = ("10.0.1.2", "10.0.2.2")
 SERVERS6 = ("fd00:1::2", "fd00:2::2")

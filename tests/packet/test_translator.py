@@ -1,0 +1,342 @@
+"""What the step does with flows over time: opened, refused, reset, expired, kept, handed over."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
+from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6
+from scapy.packet import Raw, raw
+
+from lb4.address import Endpoint, parse_endpoint
+from lb4.model import AdminState, Affinity, Backend, Limits, Rate, Scheduler, SchedulerKind
+from lb4.packet.admission import Refused
+from lb4.packet.flow_file import FlowFile
+from lb4.packet.keys import destination_of, source_of
+from lb4.packet.ports import PortRange, Ports
+from lb4.packet.tcp_state import State, moved
+from lb4.packet.translate import Translator
+from tests.packet.cases import parsed
+from tests.packet.network import BIND, BIND6, CLIENT, CLIENT6
+from tests.packet.setting import balancer, translator
+
+
+def segment(flags: str, port: int = 41000, payload: bytes = b"", client: str = CLIENT) -> bytes:
+    return raw(IP(src=client, dst=BIND) / TCP(sport=port, dport=80, flags=flags, seq=100, ack=7) / Raw(payload))
+
+
+def datagram(payload: bytes = b"x", port: int = 41000, client: str = CLIENT) -> bytes:
+    return raw(IP(src=client, dst=BIND) / UDP(sport=port, dport=80) / Raw(payload))
+
+
+def reply(core: Translator, flags: str, port: int = 41000) -> bytes:
+    """A segment from the backend of the flow that a client's port has."""
+    flow = next(f for f in core.table if source_of(f.out.key).port == port)
+    source, to = destination_of(flow.out.new), source_of(flow.out.new)
+    return raw(IP(src=str(source.ip), dst=str(to.ip)) / TCP(sport=source.port, dport=to.port, flags=flags))
+
+
+def backends_of(core: Translator) -> list[str]:
+    return [str(flow.backend) for flow in core.table]
+
+
+def test_a_connection_goes_through_the_states_and_its_port_comes_back() -> None:
+    core = translator(ports=PortRange(20000, 20000))
+    steps = (
+        ("client", "S", State.SYN_SENT),
+        ("backend", "SA", State.SYN_RECV),
+        ("client", "A", State.ESTABLISHED),
+        ("client", "PA", State.ESTABLISHED),
+        ("client", "FA", State.FIN_WAIT),
+        ("backend", "A", State.FIN_WAIT),
+        ("backend", "FA", State.LAST_ACK),
+        ("client", "A", State.TIME_WAIT),
+    )
+    for who, flags, state in steps:
+        assert core.step(segment(flags) if who == "client" else reply(core, flags), 1.0) is not None
+        assert [flow.state for flow in core.table] == [state]
+    core.step(segment("S", port=41001), 2.0)
+    assert core.refused["web", Refused.NO_PORT] == 1
+    core.table.expire(100.0)
+    assert len(core.table) == 0
+    assert isinstance(core.step(segment("S", port=41001), 101.0), bytearray)
+
+
+@pytest.mark.parametrize(
+    ("start", "from_backend", "flags", "wanted"),
+    [
+        (State.ESTABLISHED, True, 0x11, State.CLOSE_WAIT),
+        (State.CLOSE_WAIT, False, 0x11, State.LAST_ACK),
+        (State.SYN_SENT, True, 0x14, State.CLOSE),
+        (State.SYN_SENT, False, 0x02, State.SYN_SENT),
+        (State.SYN_RECV, False, 0x11, State.FIN_WAIT),
+        (State.LAST_ACK, True, 0x10, State.TIME_WAIT),
+        (State.TIME_WAIT, False, 0x10, State.TIME_WAIT),
+        (State.ESTABLISHED, False, 0x18, State.ESTABLISHED),
+    ],
+)
+def test_states(start: State, from_backend: bool, flags: int, wanted: State) -> None:
+    assert moved(start, from_backend, flags) is wanted
+
+
+def test_a_syn_on_an_ended_connection_opens_another() -> None:
+    core = translator()
+    core.step(segment("S"), 1.0)
+    first = next(iter(core.table)).number
+    core.step(reply(core, "RA"), 1.0)
+    assert isinstance(core.step(segment("S"), 1.5), bytearray)
+    assert [flow.number for flow in core.table] != [first]
+    assert next(iter(core.totals.with_live(core.table).values())).total == 2
+
+
+def test_a_retransmitted_syn_stays_on_its_backend() -> None:
+    core = translator(balancer(backends=2))
+    assert core.step(segment("S"), 1.0) == core.step(segment("S"), 2.0)
+    assert len(core.table) == 1
+
+
+def test_a_segment_of_no_flow_is_answered_with_a_reset() -> None:
+    core = translator()
+    out = parsed(bytes(core.step(segment("PA", payload=b"hello"), 1.0)))  # type: ignore[arg-type]
+    assert (out.src, out.dst, out[TCP].sport, out[TCP].dport) == (BIND, CLIENT, 80, 41000)
+    assert (str(out[TCP].flags), out[TCP].seq) == ("R", 7)
+    assert raw(out) == raw(rebuilt(out))
+
+
+def test_no_backend_resets_and_reports_unreachable() -> None:
+    setting = balancer()
+    service = setting.services["web"]
+    down = tuple(replace(b, admin=AdminState.DISABLED) for b in service.backends)
+    core = translator(replace(setting, services={"web": replace(service, backends=down)}))
+    reset = parsed(bytes(core.step(segment("S", payload=b"ab"), 1.0)))  # type: ignore[arg-type]
+    assert (str(reset[TCP].flags), reset[TCP].seq, reset[TCP].ack) == ("RA", 0, 103)
+    four = parsed(bytes(core.step(datagram(), 1.0)))  # type: ignore[arg-type]
+    assert (four[ICMP].type, four[ICMP].code, four.src, four.dst) == (3, 3, BIND, CLIENT)
+    assert raw(four)[28:] == datagram()
+    six = parsed(bytes(core.step(raw(IPv6(src=CLIENT6, dst=BIND6) / UDP(sport=1, dport=80)), 1.0)))  # type: ignore[arg-type]
+    assert (six[ICMPv6DestUnreach].code, six.src, six.dst) == (4, BIND6, CLIENT6)
+    for answer in (reset, four, six):
+        assert raw(answer) == raw(rebuilt(answer))
+    assert core.refused["web", Refused.NO_BACKEND] == 1
+    assert core.refused["dns", Refused.NO_BACKEND] == 2
+
+
+def rebuilt(packet: IP | IPv6) -> IP | IPv6:
+    """With every checksum of the outermost headers computed anew."""
+    anew = packet.copy()
+    if anew.version == 4:
+        del anew.chksum
+    if TCP in anew and ICMP not in anew:
+        del anew[TCP].chksum
+    elif ICMP in anew:
+        del anew[ICMP].chksum
+    else:
+        del anew[ICMPv6DestUnreach].cksum
+    return anew
+
+
+def test_resets_are_not_answered() -> None:
+    assert translator().step(segment("R"), 1.0) is None
+
+
+def test_the_table_has_a_limit() -> None:
+    core = translator(flows_max=3)
+    outcomes = [core.step(segment("S", port=41000 + i), 1.0) for i in range(5)]
+    assert [isinstance(out, bytearray) for out in outcomes] == [True] * 3 + [False] * 2
+    assert core.refused["web", Refused.TABLE_FULL] == 2
+
+
+@pytest.mark.parametrize(
+    ("limits", "passed"),
+    [
+        (Limits(connections=2), [1, 1, 0, 0]),
+        (Limits(connections_per_client=1), [1, 0, 0, 1]),
+        (Limits(new_connections=Rate(1, 60)), [1, 1, 1, 1]),
+        (Limits(new_connections_per_client=Rate(5)), [1, 1, 1, 1]),
+    ],
+)
+def test_limits(limits: Limits, passed: list[int]) -> None:
+    setting = balancer()
+    web = replace(setting.listeners["web"], limits=limits)
+    core = translator(replace(setting, listeners={"web": web}))
+    asked = [segment("S", 1), segment("S", 2), segment("S", 3), segment("S", 4, client="10.0.0.3")]
+    assert [isinstance(core.step(data, 1.0), bytearray) for data in asked] == [bool(each) for each in passed]
+
+
+def test_rates_let_a_burst_in_and_then_the_rate() -> None:
+    setting = balancer()
+    web = replace(setting.listeners["web"], limits=Limits(new_connections=Rate(10)))
+    core = translator(replace(setting, listeners={"web": web}))
+    at_once = [isinstance(core.step(segment("S", i), 1.0), bytearray) for i in range(1, 21)]
+    later = [isinstance(core.step(segment("S", i), 1.5), bytearray) for i in range(21, 31)]
+    assert (sum(at_once), sum(later)) == (10, 5)
+
+
+def test_denied_clients_get_no_answer() -> None:
+    from ipaddress import ip_network
+
+    setting = balancer()
+    web = replace(setting.listeners["web"], allow=(ip_network("10.0.0.0/24"),), deny=(ip_network("10.0.0.9/32"),))
+    core = translator(replace(setting, listeners={"web": web}))
+    clients = ("10.0.0.2", "10.0.0.9", "10.1.0.2")
+    assert [core.step(segment("S", client=ip), 1.0) is None for ip in clients] == [False, True, True]
+    assert core.refused["web", Refused.DENIED] == 2
+
+
+def test_a_udp_checksum_that_becomes_zero_is_sent_as_ones() -> None:
+    core = translator()
+    first = parsed(bytes(core.step(datagram(b"\0\0"), 1.0)))  # type: ignore[arg-type]
+    word = first[UDP].chksum
+    out = bytes(core.step(datagram(word.to_bytes(2, "big")), 1.0))  # type: ignore[arg-type]
+    assert out[26:28] == b"\xff\xff"
+
+
+def test_fragments_get_the_translation_of_their_first() -> None:
+    core = translator()
+    whole = IP(src=CLIENT, dst=BIND, id=9) / UDP(sport=41000, dport=80) / Raw(bytes(range(256)) * 12)
+    pieces = [raw(piece) for piece in fragment(IP(raw(whole)), fragsize=1000)]
+    assert core.step(pieces[1], 1.0) is None, "before the first"
+    outs = [core.step(piece, 1.0) for piece in pieces]
+    sums = {(parsed(bytes(out)).src, parsed(bytes(out)).dst) for out in outs if isinstance(out, bytearray)}
+    assert len(outs) == 4
+    assert sums == {("10.0.1.1", "10.0.1.2")}
+    payload = b"".join(raw(parsed(bytes(out)).payload) for out in outs)  # type: ignore[arg-type]
+    joined = IP(src="10.0.1.1", dst="10.0.1.2") / UDP(payload)
+    del joined[UDP].chksum
+    assert raw(joined)[20:] == payload
+    assert core.step(pieces[1], 100.0) is None, "long after the first"
+
+
+def test_affinity_keeps_a_client_on_its_backend() -> None:
+    setting = balancer(backends=2)
+    service = replace(setting.services["web"], affinity=Affinity(timeout=10))
+    core = translator(replace(setting, services={"web": service}))
+    for i in range(6):
+        core.step(segment("S", port=41000 + i), float(i))
+    assert len(set(backends_of(core))) == 1
+    core.step(segment("S", port=42000), 30.0)
+    assert len(set(backends_of(core))) == 2
+
+
+def test_least_connections_follows_what_ends() -> None:
+    core = translator(balancer(backends=2, scheduler=SchedulerKind.LEAST_CONNECTIONS))
+    for i in range(4):
+        core.step(segment("S", port=41000 + i), 1.0)
+    assert sorted(core.table.active.values()) == [2, 2]
+    emptied = source_of(next(iter(core.table)).out.key).port or 0
+    backend = next(iter(core.table)).backend
+    core.step(reply(core, "RA", emptied), 1.0)
+    core.step(segment("S", port=43000), 1.0)
+    assert list(core.table)[-1].backend == backend
+
+
+@pytest.fixture
+def own() -> Iterator[types.ModuleType]:
+    module = types.ModuleType("own_scheduler")
+    sys.modules["own_scheduler"] = module
+    yield module
+    del sys.modules["own_scheduler"]
+
+
+def with_own(function: str = "pick") -> tuple[Translator, list[str]]:
+    setting = balancer(backends=2)
+    service = replace(
+        setting.services["web"], scheduler=Scheduler(SchedulerKind.PYTHON, "own_scheduler", function)
+    )  # fmt: skip
+    said: list[str] = []
+    return translator(replace(setting, services={"web": service}), said.append), said
+
+
+def test_a_users_own_scheduler_is_asked_once_per_flow(own: types.ModuleType) -> None:
+    asked = []
+
+    def pick(candidates: tuple[Backend, ...], client: Endpoint, target: Endpoint) -> Backend:
+        asked.append((len(candidates), str(client), str(target)))
+        return candidates[1]
+
+    own.pick = pick  # type: ignore[attr-defined]
+    core, said = with_own()
+    for flags in ("S", "S", "A"):
+        core.step(segment(flags), 1.0)
+    assert asked == [(2, "10.0.0.2:41000", "192.0.2.10:80")]
+    assert backends_of(core) == ["10.0.2.2:8080"]
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda *_: 1 / 0, "ZeroDivisionError"),
+        (lambda *_: None, "no candidate"),
+        (lambda *_: Backend(parse_endpoint("1.2.3.4:5")), "no candidate"),
+    ],
+)
+def test_a_failing_scheduler_costs_its_packet_alone(own: types.ModuleType, function: object, words: str) -> None:
+    own.pick = function  # type: ignore[attr-defined]
+    core, said = with_own()
+    assert core.step(segment("S"), 1.0) is None
+    own.pick = None  # type: ignore[attr-defined]
+    assert words in said[0]
+    assert core.refused["web", Refused.SCHEDULER] == 1
+    assert len(core.table) == 0
+
+
+def test_a_scheduler_that_is_missing_is_named() -> None:
+    core, said = with_own("nothing")
+    assert core.step(segment("S"), 1.0) is None
+    assert "own_scheduler" in said[0]
+
+
+def test_reconfiguring_ends_the_flows_of_what_is_gone_alone() -> None:
+    setting = balancer(backends=2)
+    core = translator(setting)
+    for i in range(4):
+        core.step(segment("S", port=41000 + i), 1.0)
+    smaller = balancer(backends=1)
+    assert core.reconfigure(replace(core.setup, balancer=smaller)) == 2
+    assert set(backends_of(core)) == {"10.0.1.2:8080"}
+    assert core.table.active == {parse_endpoint("10.0.1.2:8080"): 2}
+
+
+def test_ports_come_back_in_the_order_they_were_returned() -> None:
+    ports = Ports(PortRange(100, 104), seed=987654321)
+    taken = [ports.take() for _ in range(6)]
+    assert sorted(port for port in taken if port) == [100, 101, 102, 103, 104]
+    assert taken[5] is None
+    for port in (103, 101):
+        ports.give_back(port)
+    assert [ports.take(), ports.take(), ports.take()] == [103, 101, None]
+
+
+def test_a_claimed_port_is_not_given_out_again() -> None:
+    ports = Ports(PortRange(100, 104), seed=3)
+    assert ports.claim(102)
+    assert not ports.claim(102)
+    assert not ports.claim(99)
+    assert 102 not in [ports.take() for _ in range(5)]
+    ports.give_back(102)
+    assert ports.take() == 102
+
+
+def test_the_next_worker_goes_on_with_the_flows(tmp_path: Path) -> None:
+    """Nothing is closed or flushed in between: what a killed process wrote is in the file."""
+    core, file = translator(balancer(backends=2)), FlowFile(tmp_path / "flows", 16)
+    core.opened, core.moved, core.ended = file.opened, file.moved, file.ended
+    for i in range(4):
+        core.step(segment("S", port=41000 + i), 1.0)
+    core.step(raw(IPv6(src=CLIENT6, dst=BIND6) / UDP(sport=5, dport=80)), 1.0)
+    core.step(reply(core, "SA", 41001), 1.0)
+    core.step(segment("A", port=41001), 1.0)
+    core.table.end(next(iter(core.table)))
+
+    after, again = translator(balancer(backends=2)), FlowFile(tmp_path / "flows", 16)
+    for record in again.records():
+        assert after.adopt(record.protocol, (record.asked, record.given), record.state, 5.0) is not None
+    told = {(f.protocol, f.out.key, f.out.new, f.state, f.backend) for f in core.table}
+    assert {(f.protocol, f.out.key, f.out.new, f.state, f.backend) for f in after.table} == told
+    assert after.step(segment("PA", 41001, b"go on"), 6.0) == core.step(segment("PA", 41001, b"go on"), 6.0)
