@@ -141,10 +141,10 @@ def _of_family(prefixes: Sequence[IPNetwork], family: Family) -> list[IPNetwork]
 def _invalid(entrance: Entrance, bind: Bind) -> Iterator[str]:
     """Packets that no flow is known for would reach the other side untranslated."""
     protocol, invalid = entrance.listener.protocol, "-m conntrack --ctstate INVALID -j DROP"
-    yield f"-A PREROUTING -d {bind.ip} -p {protocol} --dport {_ports(bind)} {invalid}"
+    yield f"-d {bind.ip} -p {protocol} --dport {_ports(bind)} {invalid}"
     for backend in entrance.backends:
         ports = str(backend.endpoint.port or _ports(bind))
-        yield f"-A PREROUTING -s {backend.endpoint.ip} -p {protocol} --sport {ports} {invalid}"
+        yield f"-s {backend.endpoint.ip} -p {protocol} --sport {ports} {invalid}"
 
 
 def _reject(listener: Listener, family: Family) -> str:

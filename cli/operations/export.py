@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from cli.operations.context import Context
 from cli.operations.error import OperationError
 from cli.operations.wanted import configured
 from cli.state import Remembered
@@ -20,7 +19,7 @@ from lb4.nft.text import write_table
 FAMILY: dict[str, Family] = {"iptables": "ip", "ip6tables": "ip6"}
 
 
-def export(context: Context | None, *, path: str, text: str, format: str = "nft") -> dict[str, Any]:
+def export(*, path: str, text: str, format: str = "nft") -> dict[str, Any]:
     """`{"text": …, "warnings": […]}`. Raises OperationError where the format cannot say what the file asks for."""
     balancer = configured(Remembered(text, path)).balancer
     try:
