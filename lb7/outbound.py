@@ -53,6 +53,11 @@ class Outbound(Asker):
         self.head = head
         self.started = monotonic()
 
+    @property
+    def source(self) -> tuple[str, int] | None:
+        """The address that the backend sees, while a connection to it is in use."""
+        return None if self._connection is None else self._connection.source
+
     @abstractmethod
     def refuse(self, refusal: Refused) -> None:
         """Answers so, or ends a response that has begun."""

@@ -10,7 +10,6 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
 
 from lb4.address import Bind
 from lb4.model import Backend, Service
@@ -19,7 +18,8 @@ from lb7.files import Files
 from lb7.http1.client_side import ClientConnection
 from lb7.listener_state import ListenerPlan, ListenerState
 from lb7.measures import Measures
-from lb7.model import HttpBalancer, HttpService
+from lb7.model import HttpService
+from lb7.part import HttpPart
 from lb7.planning import Planner
 from lb7.report import statistics_of
 from lb7.service_state import ServiceState
@@ -28,15 +28,6 @@ from lb7.tls import ServerContext, backend_context, backend_server_name
 FLUSH = 0.25
 """Seconds between two writes of a quiet access log."""
 BACKLOG = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class HttpPart:
-    """What a worker is told: the whole configuration, the files it names, and how many workers share it."""
-
-    balancer: HttpBalancer
-    files: Files
-    workers: int = 1
 
 
 class Proxy:

@@ -18,7 +18,8 @@ from lb4.worker.messages import Adopt, AskStatistics, Configure, Drain, Message,
 from lb4.worker.privileges import drop
 from lb7.access_log import LogError
 from lb7.files import FileError
-from lb7.proxy import HttpPart, Proxy
+from lb7.part import HttpPart
+from lb7.proxy import Proxy
 
 ORPHAN_DRAIN = 5.0
 """Seconds that connections have left when the supervisor died."""

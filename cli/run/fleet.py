@@ -19,6 +19,7 @@ from cli.run.workers import Heard, Worker
 from lb4.address import Bind
 from lb4.model import Protocol
 from lb4.worker.messages import Message
+from lb7.files import Files, named_files, read_files
 
 Place = tuple[str, Protocol, Bind]
 """A listener's name, its protocol, one address and port."""
@@ -26,9 +27,10 @@ Place = tuple[str, Protocol, Bind]
 
 @dataclass
 class Prepared:
-    """A configuration whose new sockets are open, by kind and place, one for each worker."""
+    """A configuration whose new sockets are open, by kind and place, one for each worker, and its files read."""
 
     configuration: Configuration
+    files: Files
     fresh: dict[str, dict[Place, tuple[socket.socket, ...]]] = field(default_factory=dict)
 
     def discard(self) -> None:
@@ -52,8 +54,8 @@ class Fleet:
         self._places: dict[str, set[Place]] = {kind: set() for kind in SOCKET_MODES}
 
     def prepare(self, configuration: Configuration) -> Prepared:
-        """Opens the sockets that the configuration needs and the fleet has not. Raises BindError."""
-        prepared = Prepared(configuration)
+        """Opens the sockets that the configuration needs and the fleet has not. Raises BindError, FileError."""
+        prepared = Prepared(configuration, read_files(named_files(configuration.http)))
         try:
             for kind in SOCKET_MODES:
                 prepared.fresh[kind] = self._opened(kind, configuration)

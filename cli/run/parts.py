@@ -6,11 +6,14 @@ The rule: pure; the supervisor's whole knowledge of what a kind needs is here.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from cli.config.model import Configuration
 from cli.run.health_worker import Target
 from lb4.model import Listener, Mode, Service
 from lb4.terminate.model import TerminateListener, TerminatePart
+from lb7.files import Files
+from lb7.part import HttpPart
 
 MODULES = {"http": "lb7.worker", "terminate": "cli.run.terminate_worker", "health": "cli.run.health_worker"}
 SOCKET_MODES = {"http": Mode.HTTP, "terminate": Mode.TERMINATE}
@@ -51,11 +54,21 @@ def listeners_of(kind: str, configuration: Configuration) -> tuple[Listener, ...
     return configuration.of_mode(mode) if mode else ()
 
 
-def parts_of(configuration: Configuration, services: Mapping[str, Service]) -> dict[str, object | None]:
-    """By kind, what its workers are told; None for a kind that has nothing to do."""
+def http_part(configuration: Configuration, services: Mapping[str, Service], files: Files, workers: int) -> HttpPart:
+    """The listeners of mode `http` and their services as they are now."""
+    http = configuration.http
+    now = {name: replace(each, service=services.get(name, each.service)) for name, each in http.services.items()}
+    return HttpPart(replace(http, services=now), files, workers)
+
+
+def parts_of(
+    configuration: Configuration, services: Mapping[str, Service], files: Files, workers: int
+) -> dict[str, object | None]:
+    """By kind, what its workers are told; None for a kind that has nothing to do. files: those that `http` names."""
     health = health_part(services)
     terminated = configuration.of_mode(Mode.TERMINATE)
     return {
         "health": health or None,
+        "http": http_part(configuration, services, files, workers) if configuration.http.listeners else None,
         "terminate": terminate_part(configuration, services) if terminated else None,
     }

@@ -19,6 +19,7 @@ from lb4.address import AddressError, Endpoint, parse_endpoint
 from lb4.compile_filters import Assistance
 from lb4.flow import Flow
 from lb4.model import Health, Protocol
+from lb7.files import FileError
 
 ANSWER_TIMEOUT = 2.0
 """Seconds that workers have for telling their statistics."""
@@ -44,7 +45,7 @@ class LiveRuntime:
             self.prepared = None
         try:
             self.prepared = self._fleet.prepare(configuration)
-        except BindError as error:
+        except (BindError, FileError) as error:
             raise OperationError(str(error)) from None
 
     def assistance(self) -> Assistance | None:

@@ -122,7 +122,7 @@ class Supervisor:
         prepared, self._runtime.prepared = self._runtime.prepared, None
         if prepared is not None:
             self._configuration = prepared.configuration
-            parts = parts_of(self._configuration, self._services())
+            parts = parts_of(self._configuration, self._services(), prepared.files, self._fleet.size)
             self._fleet.take_over(prepared, parts)
             self._forget_unchecked()
         else:

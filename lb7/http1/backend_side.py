@@ -54,6 +54,12 @@ class BackendConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._owner.began()
 
+    @property
+    def source(self) -> tuple[str, int]:
+        """The address that the backend sees."""
+        host, port, *_ = self._transport.get_extra_info("sockname")
+        return str(host), int(port)
+
     def begin(
         self, asker: Asker, method: bytes, head: Sequence[bytes], length: int, content: bytes, ended: bool,
         trailers: Sequence[Field] = NO_TRAILERS,

@@ -28,6 +28,11 @@ class ByteSide(asyncio.Protocol):
         # uvloop's transports are asyncio's in all but their class.
         self._transport = cast(asyncio.Transport, transport)
 
+    def address(self, which: str) -> tuple[str, int]:
+        """The `peername` or the `sockname`."""
+        host, port, *_ = self._transport.get_extra_info(which)
+        return str(host), int(port)
+
     def pause_reading(self) -> None:
         """Reads no more until resume_reading."""
         if not self._paused and not self.is_closed:

@@ -41,15 +41,15 @@ class ClientConnection(ByteSide):
     """Bytes to and from one client."""
 
     __slots__ = (
-        "_buffer", "_chunked", "_closing", "_content", "_exchange", "_listener", "_needs_linger", "_pumping",
-        "_reader", "_tunnel", "forwarding", "info", "requests", "trusted",
+        "_buffer", "_chunked", "_closing", "_content", "_listener", "_needs_linger", "_pumping",
+        "_reader", "_tunnel", "exchange", "forwarding", "info", "requests", "trusted",
     )  # fmt: skip
 
     def __init__(self, listener: ListenerState) -> None:
         super().__init__()
         self._listener = listener
         self._buffer = b""
-        self._exchange: Exchange | None = None
+        self.exchange: Exchange | None = None
         self._reader: BodyReader | None = None
         self._content = 0
         self._closing = False
@@ -80,7 +80,7 @@ class ClientConnection(ByteSide):
             return
         else:
             self._buffer = self._buffer + data if self._buffer else data
-            if self._exchange is None:
+            if self.exchange is None:
                 self._pump()
             elif len(self._buffer) > READ_AHEAD:
                 self.pause_reading()
@@ -91,7 +91,7 @@ class ClientConnection(ByteSide):
             return
         self._pumping = True
         try:
-            while self._buffer and self._exchange is None and not self._closing:
+            while self._buffer and self.exchange is None and not self._closing:
                 if not self._request():
                     break
         except Refused as refusal:
@@ -112,7 +112,7 @@ class ClientConnection(ByteSide):
         self._buffer = data[end + 4 :]
         self.requests += 1
         self._closing = not head.keep or self.requests == plan.limits.requests or self._listener.draining
-        exchange = self._exchange = Exchange(self, self._listener, plan, head)
+        exchange = self.exchange = Exchange(self, self._listener, plan, head)
         if head.length == 0:
             exchange.start(b"", True)
             return True
@@ -162,7 +162,7 @@ class ClientConnection(ByteSide):
         return False
 
     def _body(self, data: bytes) -> None:
-        reader, exchange = self._reader, self._exchange
+        reader, exchange = self._reader, self.exchange
         assert reader is not None
         if exchange is None:
             return
@@ -229,7 +229,7 @@ class ClientConnection(ByteSide):
 
     def finished(self) -> None:
         """The exchange is over and its response sent."""
-        self._exchange = None
+        self.exchange = None
         if self.is_closed:
             return
         if self._closing:
@@ -239,12 +239,12 @@ class ClientConnection(ByteSide):
             self.resume_reading()
         if self._buffer:
             self._pump()
-        if self._exchange is None and not self._closing:
+        if self.exchange is None and not self._closing:
             self._listener.plan.idles.start(self)
 
     def cut_off(self) -> None:
         """The exchange is over and its response is not whole: a reset, because only that tells every client so."""
-        self._exchange = None
+        self.exchange = None
         self._closing = True
         if not self.is_closed:
             self.abort()
@@ -252,8 +252,8 @@ class ClientConnection(ByteSide):
     def _refuse(self, refusal: Refused) -> None:
         """Answers bytes that are no request, and closes."""
         self._closing = self._needs_linger = True
-        if self._exchange is not None:
-            self._exchange.refuse(refusal)
+        if self.exchange is not None:
+            self.exchange.refuse(refusal)
             return
         body = f"{refusal.status} {phrase(refusal.status).decode()}: {refusal.detail}\n".encode()
         lines = [b"Content-Type: text/plain; charset=utf-8\r\n", b"Content-Length: %d\r\n" % len(body)]
@@ -276,22 +276,22 @@ class ClientConnection(ByteSide):
     def pause_writing(self) -> None:
         """See asyncio.Protocol."""
         self.write_paused = True
-        if self._exchange is not None:
-            self._exchange.pause_response()
+        if self.exchange is not None:
+            self.exchange.pause_response()
         else:
             self.pause_reading()
 
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
         self.write_paused = False
-        if self._exchange is not None:
-            self._exchange.resume_response()
+        if self.exchange is not None:
+            self.exchange.resume_response()
         else:
             self.resume_reading()
 
     def eof_received(self) -> bool:
         """See asyncio.Protocol; a client that closed only its sending half still gets its answer."""
-        exchange = self._exchange
+        exchange = self.exchange
         if exchange is None or not self._transport.can_write_eof():
             return False
         if self._tunnel:
@@ -299,13 +299,13 @@ class ClientConnection(ByteSide):
         elif self._reader is not None:
             return False
         self._closing = True
-        return self._exchange is not None or self._lingering > 0
+        return self.exchange is not None or self._lingering > 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         self.is_closed = True
         self._listener.closed(self)
-        exchange, self._exchange = self._exchange, None
+        exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.client_gone()
 
@@ -322,5 +322,5 @@ class ClientConnection(ByteSide):
 
     def drain(self) -> None:
         """Closes when idle; else with the next answer."""
-        if self._exchange is None and not self._buffer and not self._closing:
+        if self.exchange is None and not self._buffer and not self._closing:
             self._end()
