@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Mapping
+from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -35,21 +36,25 @@ class UnixConnection(HTTPConnection):
 
 def ask(path: Path, name: str, arguments: Mapping[str, Any]) -> tuple[bool, Any]:
     """(True, the document), or (False, None) where nobody listens at the socket. Raises OperationError."""
-    connection = UnixConnection(path)
+    with closing(UnixConnection(path)) as connection:
+        if not _reached(connection):
+            return False, None
+        try:
+            return True, answer_of(connection, name, arguments)
+        except (OSError, HTTPException, ValueError) as error:
+            raise OperationError(f"`lbctl run` at {path} broke off without an answer: {error}") from None
+
+
+def _reached(connection: UnixConnection) -> bool:
     try:
         connection.connect()
     except (ConnectionRefusedError, FileNotFoundError):
-        return False, None
+        return False
     except PermissionError:
-        raise OperationError(f"no permission for {path}: run it with sudo") from None
+        raise OperationError(f"no permission for {connection.path}: run it with sudo") from None
     except OSError as error:
-        raise OperationError(f"cannot reach `lbctl run` at {path}: {error.strerror}") from None
-    try:
-        return True, answer_of(connection, name, arguments)
-    except (OSError, HTTPException, ValueError) as error:
-        raise OperationError(f"`lbctl run` at {path} broke off without an answer: {error}") from None
-    finally:
-        connection.close()
+        raise OperationError(f"cannot reach `lbctl run` at {connection.path}: {error.strerror}") from None
+    return True
 
 
 def answer_of(connection: HTTPConnection, name: str, arguments: Mapping[str, Any]) -> Any:
