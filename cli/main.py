@@ -6,10 +6,12 @@ The rule: nothing heavy is imported here; a command's module is imported when it
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
 from importlib import import_module
+from typing import TextIO
 
 import click
 
@@ -17,6 +19,19 @@ from cli.commands import COMMANDS
 from cli.commands.command import Invocation
 
 INTERRUPTED = 130
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+
+
+class Refused(click.ClickException):
+    """What a command could not do, or a file that does not validate: said in lines, with an exit status."""
+
+    def __init__(self, command: str | None, error: Exception) -> None:
+        super().__init__(str(error))
+        self.exit: int = getattr(error, "exit", 1)
+        lines: tuple[str, ...] = tuple(getattr(error, "lines", ()))
+        # The lines of a file that does not validate say it all.
+        validated = self.exit == 2 and lines
+        self.lines = lines if validated else (f"lbctl {command}: {error}", *lines)
 
 
 class LazyGroup(click.Group):
@@ -37,6 +52,13 @@ class LazyGroup(click.Group):
         gc.enable()
         assert isinstance(found, click.Command)
         return found
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Calls the command. Raises Refused for errors that are for people."""
+        try:
+            return super().invoke(ctx)
+        except _refusals() as error:
+            raise Refused(ctx.invoked_subcommand, error) from None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -103,14 +125,26 @@ def status(arguments: list[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:
-        # What reads our output has seen enough. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # What reads our output has seen enough.
+        _discard(sys.stdout)
         return 0
-    except _refusals() as error:
-        return _refused(error)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        _discard(sys.stdout)
+        click.echo(f"lbctl: cannot write the output: {error.strerror}", err=True)
+        return 1
+
+
+def _discard(stream: TextIO) -> None:
+    """Sends the rest of a stream nowhere: Python would complain once more when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _told(error: click.ClickException) -> int:
+    if isinstance(error, Refused):
+        click.echo("\n".join(error.lines), err=True)
+        return error.exit
     context = getattr(error, "ctx", None)
     name = context.command_path if context is not None else "lbctl"
     click.echo(f"{name}: {error.format_message()}", err=True)
@@ -125,12 +159,3 @@ def _refusals() -> tuple[type[Exception], ...]:
     from cli.operations.error import OperationError
 
     return ConfigError, OperationError
-
-
-def _refused(error: Exception) -> int:
-    lines: tuple[str, ...] = tuple(getattr(error, "lines", ()))
-    exit_status: int = getattr(error, "exit", 1)
-    # The lines of a file that does not validate say it all.
-    for line in lines if exit_status == 2 and lines else (f"lbctl: {error}", *lines):
-        click.echo(line, err=True)
-    return exit_status

@@ -105,7 +105,7 @@ def local_context(environment: Mapping[str, str], runtime: Runtime | None = None
 def require_root(name: str) -> None:
     """Raises OperationError (exit 1) where this process may not change the network's configuration."""
     if not may_administer():
-        raise OperationError(f"lbctl {name} takes root (CAP_NET_ADMIN): run it with sudo")
+        raise OperationError(f"this takes root, or CAP_NET_ADMIN (try: sudo lbctl {name} …)")
 
 
 def may_administer() -> bool:

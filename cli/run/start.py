@@ -25,7 +25,7 @@ def run(path: Path, environment: Mapping[str, str]) -> None:
     """Runs in the foreground until a signal ends it. Raises ConfigError and OperationError when it cannot start."""
     configuration = load_file(path)
     if configuration.needs_kernel and not may_administer():
-        raise OperationError("lbctl run takes root for nat, gateway and packet listeners: run it with sudo")
+        raise OperationError("this takes root for nat, gateway and packet listeners (try: sudo lbctl run …)")
     to_standard_error()
     with temporary_directories(environment) as where, only_one(run_directory(where)):
         asyncio.run(_supervise(path, configuration, local_context(where)))
