@@ -25,6 +25,7 @@ ID = slice(24, 28)
 """Where the packet's number stands: NFQA_PACKET_HDR is the first attribute."""
 
 _MESSAGE = Struct("=IHHIIBBH")
+_TYPE = Struct("=H")
 _ATTRIBUTE = Struct("=HH")
 _AFTER_LENGTH = Struct("=HHIIBBHHHI")
 _VERDICT = Struct("=I24s4s")
@@ -84,3 +85,8 @@ def attribute_at(data: bytes | memoryview, end: int, kind: int) -> tuple[int, in
             return at + 4, at + length
         at += (length + 3) & ~3
     return None
+
+
+def kind_of(message: bytes) -> int:
+    """The type of a message: PACKET, or 2 for an error."""
+    return int(_TYPE.unpack_from(message, 4)[0])

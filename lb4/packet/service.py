@@ -24,11 +24,10 @@ from lb4.packet.picks import picks
 from lb4.packet.ports import PortRange
 from lb4.packet.queue_netlink import NetlinkQueue
 from lb4.packet.setup import Setup
+from lb4.packet.throttle import Throttle
 from lb4.packet.translate import Translator
 
 MakeQueue = Callable[[int, Handler, Complain], PacketQueue]
-COMPLAIN_EVERY = 1.0
-"""Seconds between two lines about what goes wrong packet by packet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class PacketService:
     def __init__(self, part: PacketPart, worker: int, directory: Path | None, log: Complain) -> None:
         """directory: where flow files are kept, None for none. log: told what a person should know."""
         self._worker, self._log = worker, log
-        self._complained = float("-inf")
+        self._complain: Complain = Throttle(log, time.monotonic)
         self._seed = secrets.randbits(64)
         look_beside(part.modules)
         self.setup = self._setup(part)
@@ -157,12 +156,6 @@ class PacketService:
         translator.opened, translator.moved, translator.ended = file.opened, file.moved, file.ended
         if self.resumed or lost:
             self._log(f"mode packet: worker {self._worker} goes on with {self.resumed} flows, {lost} had no place left")
-
-    def _complain(self, text: str) -> None:
-        now = time.monotonic()
-        if now >= self._complained + COMPLAIN_EVERY:
-            self._complained = now
-            self._log(text)
 
 
 def flow_row(flow: LiveFlow) -> dict[str, object]:

@@ -151,7 +151,7 @@ def measure(net: Network, hook: Hook) -> tuple[float, int, int]:
 def main() -> None:
     """Prints the table."""
     with network() as net:
-        command = "iptables -t raw -A PREROUTING -p udp -j NFQUEUE --queue-num".split()
+        command = ["iptables", "-t", "raw", "-A", "PREROUTING", "-p", "udp", "-j", "NFQUEUE", "--queue-num"]
         subprocess.run(["ip", "netns", "exec", net.name("lb"), *command, str(QUEUE)], check=True)
         net.write("lb", "net/ipv4/conf/all/accept_local", "1")
         with net.inside("server0"):

@@ -1,0 +1,98 @@
+"""The hook for first packets at work: its queue, conntrack's events, and counts set right where events were lost.
+
+The rule: this is the shell; it decides nothing. Without it the kernel goes on and picks by itself.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from lb4.conntrack import ConntrackEvents, EventsLost, KernelConntrack
+from lb4.marks import QUEUE_BASE
+from lb4.model import Balancer, Service
+from lb4.packet.assist import FirstPackets
+from lb4.packet.host import queue_drops
+from lb4.packet.load_scheduler import load_scheduler, look_beside
+from lb4.packet.picks import picks
+from lb4.packet.queue_mark import MarkQueue
+from lb4.packet.throttle import Throttle
+
+EVENTS_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class AssistPart:
+    """What the worker is told. modules: the directory of a user's own schedulers."""
+
+    balancer: Balancer
+    modules: str = ""
+
+
+class AssistService:
+    """The worker. Of `filenos` each has its function; `tick` wants to be called about once a second."""
+
+    def __init__(self, part: AssistPart, log: Callable[[str], None]) -> None:
+        """Takes the queue. Raises QueueError and ConntrackError."""
+        look_beside(part.modules)
+        complain = Throttle(log, time.monotonic)
+        self._balancer = part.balancer
+        self._core = FirstPackets(part.balancer, picks(random.random, load_scheduler), complain)
+        self._events = ConntrackEvents()
+        self.set_right()
+        self._queue = MarkQueue(QUEUE_BASE, self._core.mark, complain)
+
+    def filenos(self) -> dict[int, Callable[[], None]]:
+        """What to call when a descriptor is readable."""
+        return {self._queue.fileno(): self._queue.process, self._events.fileno(): self.hear}
+
+    def hear(self) -> None:
+        """Takes in events that wait; where some were lost, all flows are read anew."""
+        for _ in range(EVENTS_AT_ONCE):
+            try:
+                events = self._events.read()
+            except EventsLost:
+                self.set_right()
+                return
+            if not events:
+                return
+            for event in events:
+                self._core.activity.heard(event)
+
+    def set_right(self) -> None:
+        """Reads all flows. Raises ConntrackError."""
+        self._core.activity.set_right(KernelConntrack().flows(), self._balancer)
+
+    def reconfigure(self, part: AssistPart) -> None:
+        """Goes on with another configuration. Raises ConntrackError."""
+        look_beside(part.modules)
+        self._balancer = part.balancer
+        self._core.reconfigure(part.balancer)
+        self.set_right()
+
+    def change_services(self, services: Mapping[str, Service]) -> None:
+        """Some services have new weights, health or admin states."""
+        known = {name: services.get(name, service) for name, service in self._balancer.services.items()}
+        self._balancer = replace(self._balancer, services=known)
+        self._core.reconfigure(self._balancer)
+
+    def tick(self) -> None:
+        """Picks that came to nothing stop counting."""
+        self._core.activity.forget_picks(time.monotonic())
+
+    def statistics(self) -> dict[str, object]:
+        """{"backends": [], "assist": {queue, waiting, dropped, failed, flows, active: {service: {backend: flows}}}}."""
+        waiting, full, unread = queue_drops((QUEUE_BASE,)).get(QUEUE_BASE, (0, 0, 0))
+        active = {
+            name: {str(endpoint): flows for endpoint, flows in self._core.activity.active(name).items()}
+            for name in self._balancer.services
+        }
+        health = {"queue": QUEUE_BASE, "waiting": waiting, "dropped": full + unread, "failed": self._queue.failed}
+        return {"backends": [], "assist": {**health, "flows": len(self._core.activity), "active": active}}
+
+    def stop(self) -> None:
+        """Lets go of the queue; the kernel picks from now on."""
+        self._queue.close()
+        self._events.close()
