@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from cli.config.build_http_auth import auths
+from cli.config.build_http_auth import auths, headers_said
 from cli.config.http import (
     AccessLogSchema,
     EjectionSchema,
@@ -80,7 +80,7 @@ def listener(common: Listener, schema: HttpListenerKeys, bounds: LimitsSchema | 
     standard = auths(schema.auth, base)
     return HttpListener(
         listener=common,
-        routes=routes(schema, common.service, base),
+        routes=unforgeable(routes(schema, common.service, base)),
         unmatched=replace(no_route(standard), response_headers=changes(schema.headers, None, "response")),
         tls=None if schema.tls is None else tls(schema.tls, base),
         limits=HttpLimits() if bounds is None else limits(bounds),

@@ -55,3 +55,18 @@ def _jwt(schema: JwtAuthSchema, base: Path) -> JwtAuth:
 
 def _forward(schema: ForwardAuthSchema) -> ForwardAuth:
     return ForwardAuth(schema.url, schema.timeout, tuple(schema.send), tuple(schema.keep))
+
+
+def headers_said(auth: Auth) -> tuple[str, ...]:
+    """The headers in which a method tells the backend what it found."""
+    match auth:
+        case BasicAuth() | ApiKeyAuth():
+            return (auth.user_header,) if auth.user_header else ()
+        case JwtAuth():
+            return tuple(header for _, header in auth.claims)
+        case ForwardAuth():
+            return auth.keep
+        case MtlsAuth():
+            return (auth.header,)
+        case _:
+            return ()

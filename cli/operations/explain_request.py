@@ -12,12 +12,9 @@ from cli.config.model import Configuration
 from cli.operations.documents import CandidateDocument, ExplainDocument
 from cli.operations.error import OperationError
 from lb4.address import AddressError, parse_ip
-from lb4.model import Balancer
-from lb7.auth.model import ApiKeyAuth, Auth, BasicAuth, ForwardAuth, HeaderAuth, JwtAuth
-from lb7.conditions import described
-from lb7.model import Forward, Header, HttpListener, Redirect, Route
-from lb7.path import TargetError, normalised_target
-from lb7.routing import compile_routes
+from lb4.model import Balancer, Service
+from lb7.explain import Outcome, Request, explain
+from lb7.model import Forward, Header, HttpListener, Route
 
 PORTS = {"http": 80, "https": 443}
 
@@ -30,29 +27,20 @@ def explain_request(
     listener = _listener(configuration, asked)
     if listener is None:
         return _passed(f"no listener of mode http has port {_port(asked)}")
-    try:
-        target = normalised_target((asked.path or "/") + (f"?{asked.query}" if asked.query else ""))
-    except TargetError as error:
-        return _answer(listener, None, [f"the path is refused with 400: {error}"])
-    table = compile_routes(listener.routes, listener.unmatched)
-    route = table.match(method.upper(), asked.netloc, target, [_header(text) for text in headers])
-    return _routed(listener, balancer, route, target)
+    target = (asked.path or "/") + (f"?{asked.query}" if asked.query else "")
+    given = tuple(_header(text) for text in headers)
+    outcome = explain(listener, Request(asked.scheme, method.upper(), asked.netloc.rpartition("@")[2], target, given))
+    return _routed(listener, balancer, outcome)
 
 
-def _routed(listener: HttpListener, balancer: Balancer, route: Route, target: str) -> ExplainDocument:
-    told = [f"listener {listener.listener.name} takes it; its target is {target}"]
-    if route is listener.unmatched:
-        told.append("no route matches")
-    else:
-        told.append(f"route {route.number} ({route.name}) is the first that matches: {described(route.match)}")
-    told += [f"first {_asked(auth)}" for auth in route.auth]
-    action = route.action
-    if not isinstance(action, Forward):
-        what = "redirects to another URL" if isinstance(action, Redirect) else "answers by itself"
-        return _answer(listener, route, [*told, f"it {what} with {action.status}"])
+def _routed(listener: HttpListener, balancer: Balancer, outcome: Outcome) -> ExplainDocument:
+    told = [*outcome.steps]
+    action = outcome.forward
+    if action is None:
+        return _answer(listener, outcome.route, told)
     candidates = [*_candidates(action, balancer)]
     told += [f"service {s.service} picks by {balancer.services[s.service].scheduler}" for s in action.services]
-    document = _answer(listener, route, told)
+    document = _answer(listener, outcome.route, told)
     document["service"] = action.services[0].service if len(action.services) == 1 else None
     if not candidates:
         return {**document, "verdict": "respond", "steps": [*told, "no backend is usable: it answers with 503"]}
@@ -64,27 +52,18 @@ def _candidates(action: Forward, balancer: Balancer) -> Iterator[CandidateDocume
     """The usable backends of each service, by the services' shares and their own weights."""
     shares = sum(share.weight for share in action.services)
     for share in action.services:
-        eligible = balancer.services[share.service].eligible()
-        weights = sum(backend.weight for backend in eligible)
-        for backend in eligible:
-            probability = share.weight / shares * backend.weight / weights if shares else 0.0
-            yield {"backend": str(backend), "probability": probability}
+        weights = _weights(balancer.services[share.service])
+        whole = sum(weights.values())
+        for backend, weight in weights.items():
+            probability = share.weight / shares * weight / whole if shares and whole else 0.0
+            yield {"backend": backend, "probability": probability}
 
 
-def _asked(auth: Auth) -> str:
-    """What an authentication wants of the request."""
-    if isinstance(auth, HeaderAuth):
-        wanted = f" with {' or '.join(auth.values)}" if auth.values else ""
-        return f"header {auth.header} must be there and not empty{wanted}, else 401"
-    if isinstance(auth, BasicAuth):
-        return f"a name and password of {auth.file} are asked for, else 401"
-    if isinstance(auth, JwtAuth):
-        return f"a token in {auth.header} is verified, else 401"
-    if isinstance(auth, ApiKeyAuth):
-        return f"a key of {auth.file} in {auth.header} is asked for, else 401"
-    if isinstance(auth, ForwardAuth):
-        return f"{auth.url} is asked whether it may go on"
-    return "a verified client certificate is asked for"
+def _weights(service: Service) -> dict[str, int]:
+    """The weights of the backends that may be picked; a name that was not looked up yet stands for its addresses."""
+    resolved = {backend.name for backend in service.backends}
+    unknown = {str(name): name.weight for name in service.names if name.name not in resolved}
+    return {str(backend): backend.weight for backend in service.eligible()} | unknown
 
 
 def _answer(listener: HttpListener, route: Route | None, steps: list[str]) -> ExplainDocument:
@@ -95,7 +74,7 @@ def _answer(listener: HttpListener, route: Route | None, steps: list[str]) -> Ex
         "backend": None,
         "candidates": [],
         "steps": steps,
-        "route": None if route is None or route is listener.unmatched else route.name,
+        "route": None if route is None else route.name,
     }
 
 
@@ -112,19 +91,20 @@ def _passed(why: str) -> ExplainDocument:
 
 
 def _listener(configuration: Configuration, asked: SplitResult) -> HttpListener | None:
-    """The HTTP listener at the URL's port, and at its address where it has one and not a name."""
+    """The HTTP listener at the URL's port, at its address where it has one and not a name; best of its scheme."""
     port, host = _port(asked), asked.hostname or ""
     try:
         address = parse_ip(host)
     except AddressError:
         address = None
-    for name in sorted(configuration.http.listeners):
-        listener = configuration.http.listeners[name]
-        for bind in listener.listener.binds:
-            here = address is None or bind.ip == address or (bind.is_wildcard and bind.ip.version == address.version)
-            if here and bind.first <= port <= bind.last:
-                return listener
-    return None
+    found = [
+        (asked.scheme != ("https" if listener.tls else "http"), address is not None and bind.is_wildcard, name)
+        for name, listener in configuration.http.listeners.items()
+        for bind in listener.listener.binds
+        if address is None or bind.ip == address or (bind.is_wildcard and bind.ip.version == address.version)
+        if bind.first <= port <= bind.last
+    ]
+    return configuration.http.listeners[min(found)[2]] if found else None
 
 
 def _url(url: str) -> SplitResult:
