@@ -102,6 +102,20 @@ def routes(schema: HttpListenerKeys, fallback: str = "", base: Path | None = Non
     return tuple(made)
 
 
+def unforgeable(made: tuple[Route, ...]) -> tuple[Route, ...]:
+    """The routes, none of which lets a client write a header by which another's authentication tells who it is."""
+    said = {header for each in made for auth in each.auth for header in headers_said(auth)}
+    return tuple(_without(each, said - {h for auth in each.auth for h in headers_said(auth)}) for each in made)
+
+
+def _without(made: Route, headers: set[str]) -> Route:
+    if not headers:
+        return made
+    changed = made.request_headers
+    removed = (*changed.remove, *(name.encode("ascii") for name in sorted(headers)))
+    return replace(made, request_headers=replace(changed, remove=removed))
+
+
 def route(
     listener: HttpListenerKeys, schema: RouteSchema, number: int, standard: tuple[Auth, ...], base: Path
 ) -> Route:
