@@ -111,13 +111,16 @@ class KernelConntrack:
 class ConntrackEvents:
     """Events of flows as they come. Make it before reading all flows, so that nothing is missed in between."""
 
-    def __init__(self, groups: Sequence[int] = (GROUP_NEW, GROUP_UPDATE, GROUP_DESTROY)) -> None:
+    def __init__(
+        self, groups: Sequence[int] = (GROUP_NEW, GROUP_UPDATE, GROUP_DESTROY), buffer: int = EVENT_BUFFER
+    ) -> None:
+        """buffer: bytes of events that may wait."""
         self._socket = opened()
         self._socket.setblocking(False)
         try:
-            self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, EVENT_BUFFER)
+            self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, buffer)
         except PermissionError:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, EVENT_BUFFER)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         for group in groups:
             self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
 
