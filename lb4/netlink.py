@@ -182,12 +182,16 @@ class NetlinkSocket:
     def receive(self) -> Iterator[Message]:
         """Messages as they come, without end; acknowledgements and errors among them (type NLMSG_ERROR)."""
         while True:
-            data = self._socket.recv(RECEIVE_SIZE)
-            at, end = 0, len(data)
-            while at < end:
-                length, kind, flags, sequence, _ = HEADER.unpack_from(data, at)
-                yield Message(kind, flags, sequence, data[at + HEADER_SIZE : at + length])
-                at += (length + 3) & ~3
+            yield from messages_in(self._socket.recv(RECEIVE_SIZE))
+
+    def answers(self) -> Iterator[Message]:
+        """What the kernel has answered by now, without waiting for more."""
+        while True:
+            try:
+                data = self._socket.recv(RECEIVE_SIZE, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            yield from messages_in(data)
 
     def send(self, data: bytes) -> None:
         """Sends all of it as one datagram, however long: the kernel has dealt with it when this returns."""
@@ -201,6 +205,15 @@ class NetlinkSocket:
             self._socket.setsockopt(socket.SOL_SOCKET, forced, size)
         except PermissionError:
             self._socket.setsockopt(socket.SOL_SOCKET, usual, size)
+
+
+def messages_in(data: bytes) -> Iterator[Message]:
+    """The messages of one datagram."""
+    at, end = 0, len(data)
+    while at < end:
+        length, kind, flags, sequence, _ = HEADER.unpack_from(data, at)
+        yield Message(kind, flags, sequence, data[at + HEADER_SIZE : at + length])
+        at += (length + 3) & ~3
 
 
 def error_of(answer: Message) -> NetlinkError | None:
