@@ -6,20 +6,24 @@ The rule: any text at all ends in a Configuration or in a ConfigError that names
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from cli.config import build, build_http
+from cli.config import build
 from cli.config.document import DocumentError, Place, Value, place_at, read
 from cli.config.errors import ConfigError, Problem
 from cli.config.model import Configuration
 from cli.config.problems import problems_of
 from cli.config.rules import conflicts, warnings
 from cli.config.schema import FileSchema, file_adapter
-from lb4.model import Mode
+from lb4.model import Listener, Mode, Service
+
+if TYPE_CHECKING:
+    from lb7.model import HttpBalancer
 
 PROBLEMS_MAX = 100
 FILE_MAX = 64 * 1024 * 1024
@@ -71,11 +75,22 @@ def _loaded(text: str, origin: str) -> Configuration:
             for name, listener in listeners.items()
             if listener.mode is Mode.TERMINATE
         },
-        http=build_http.balancer(schema, listeners, services, Path(origin).parent),
+        http_or_none=_http(schema, listeners, services, origin),
         warnings=tuple(_placed(problem, place).written(origin) for problem in warnings(schema, listeners, services)),
         origin=origin,
         text=text,
     )
+
+
+def _http(
+    schema: FileSchema, listeners: Mapping[str, Listener], services: Mapping[str, Service], origin: str
+) -> HttpBalancer | None:
+    if not any(listener.mode is Mode.HTTP for listener in listeners.values()):
+        return None
+    # Imported only here: files without mode `http` are read a tenth faster.
+    from cli.config import build_http
+
+    return build_http.balancer(schema, listeners, services, Path(origin).parent)
 
 
 @contextmanager

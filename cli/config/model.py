@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from lb4.address import Bind
 from lb4.model import KERNEL_MODES, Balancer, IPNetwork, Listener, Mode, Service
-from lb7.model import HttpBalancer
+
+if TYPE_CHECKING:
+    from lb7.model import HttpBalancer
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,8 @@ class Terminate:
 class Configuration:
     """All that a file says. workers None: one per core. warnings: lines for people, nothing that stops anything.
 
-    terminate: by listener, for those of mode `terminate`. http: all that mode `http` serves. origin and text: the
-    file it came from, word for word.
+    terminate: by listener, for those of mode `terminate`. http_or_none: None without listeners of mode `http`.
+    origin and text: the file it came from, word for word.
     """
 
     version: int
@@ -52,7 +55,7 @@ class Configuration:
     services: Mapping[str, Service]
     settings: Settings = field(default_factory=Settings)
     terminate: Mapping[str, Terminate] = field(default_factory=dict)
-    http: HttpBalancer = field(default_factory=lambda: HttpBalancer({}, {}))
+    http_or_none: HttpBalancer | None = None
     warnings: tuple[str, ...] = ()
     origin: str = ""
     text: str = ""
@@ -61,6 +64,14 @@ class Configuration:
     def balancer(self) -> Balancer:
         """Its layer 4 part."""
         return Balancer(self.listeners, self.services)
+
+    @property
+    def http(self) -> HttpBalancer:
+        """All that mode `http` serves."""
+        # lb7's model is imported where there is something to hold: it is a tenth of the time of a short command.
+        from lb7.model import HttpBalancer
+
+        return self.http_or_none or HttpBalancer({}, {})
 
     def of_mode(self, *modes: Mode) -> tuple[Listener, ...]:
         """The listeners of these modes, in the order of their names."""

@@ -32,7 +32,8 @@ def listener_problems(schema: ListenerSchema, listener: Listener, services: Mapp
     yield from _binds(listener, path)
     yield from _snat(listener, path)
     yield from _services(schema, listener, services, path)
-    yield from schema.problems(path)
+    if listener.mode in HTTP_KEYS:
+        yield from schema.problems(path)
 
 
 def listener_warnings(schema: ListenerSchema, listener: Listener) -> Iterator[Problem]:
@@ -41,7 +42,8 @@ def listener_warnings(schema: ListenerSchema, listener: Listener) -> Iterator[Pr
     for number, prefix in enumerate(listener.allow):
         if not any(prefix.version == bind.ip.version for bind in listener.binds):
             yield Problem((*path, "allow", number), f"{prefix} is of a family that no bind has")
-    yield from schema.warnings(path)
+    if listener.mode in HTTP_KEYS:
+        yield from schema.warnings(path)
 
 
 def _keys_of_other_modes(schema: ListenerSchema, listener: Listener, path: KeyPath) -> Iterator[Problem]:
@@ -65,6 +67,7 @@ def _binds(listener: Listener, path: KeyPath) -> Iterator[Problem]:
             yield Problem(place, f"mode http takes single ports, not the range {bind.first}-{bind.last}")
 
 
+HTTP_KEYS = (Mode.TERMINATE, Mode.HTTP)
 PACKET = ("nat", "gateway", "packet")
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lb4.nft.lower import lower_table  # type: ignore[import-not-found,unused-ignore]
-
 from cli.operations.context import Context
 from cli.operations.error import OperationError
 from lb4.attribution import Attribution, is_stale
@@ -19,6 +17,7 @@ from lb4.flow import Flow
 from lb4.kernel import GenerationMoved
 from lb4.model import Balancer
 from lb4.nft.diff import Transaction, diff
+from lb4.nft.lower import lower_table  # type: ignore[import-not-found,unused-ignore]
 from lb4.nft.program import LoweredTable
 
 TRIES = 10
