@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from cli.operations.context import Context, local_context, require_root, run_directory
+from cli.operations.context import Context, passing_context, require_root, run_directory
 from cli.operations.error import OperationError
 from cli.operations.remote import ask
 
@@ -84,8 +84,8 @@ def perform(name: str, arguments: Arguments, environment: Mapping[str, str] | No
         raise OperationError(f"lbctl {name} asks the process of `lbctl run`, and none answers at {socket}")
     if operation.needs_root:
         require_root(name)
-    with collecting_no_garbage():
-        return perform_here(local_context(where), name, with_text(operation, arguments))
+    with collecting_no_garbage(), passing_context(where) as context:
+        return perform_here(context, name, with_text(operation, arguments))
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -65,7 +66,10 @@ class Runtime(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Everything an operation may touch. runtime: the process of `lbctl run` when it is the one that is asked."""
+    """Everything an operation may touch. runtime: the process of `lbctl run` when it is the one that is asked.
+
+    close: gives back the sockets it opened.
+    """
 
     run_dir: Path
     state: State
@@ -74,6 +78,7 @@ class Context:
     now: Callable[[], float] = time.time
     runtime: Runtime | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    close: Callable[[], None] = lambda: None
 
 
 def run_directory(environment: Mapping[str, str]) -> Path:
@@ -92,14 +97,26 @@ def local_context(environment: Mapping[str, str], runtime: Runtime | None = None
 
     from lb4.conntrack import KernelConntrack
 
+    kernel = RealKernel()
     return Context(
         run_dir=run_directory(environment),
         state=State(state_directory(environment)),
-        kernel=RealKernel(),
+        kernel=kernel,
         conntrack=KernelConntrack(),
         runtime=runtime,
         environment=environment,
+        close=kernel.close,
     )
+
+
+@contextmanager
+def passing_context(environment: Mapping[str, str]) -> Iterator[Context]:
+    """The same for one operation: its socket is closed afterwards."""
+    context = local_context(environment)
+    try:
+        yield context
+    finally:
+        context.close()
 
 
 def require_root(name: str) -> None:
