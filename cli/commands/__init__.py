@@ -32,12 +32,14 @@ COMMANDS: dict[str, Entry] = {
     "flows": Entry("flows", "List the live flows with all four addresses.", SEE),
     "explain": Entry("explain", "Say what would happen to a packet or request, and why.", SEE),
     "events": Entry("events", "Show what changed, when and why.", SEE),
+    "trace": Entry("trace", "Show live packets before and after the balancer.", SEE),
     "doctor": Entry("doctor", "Find what on this host would break balancing, with the fix.", SEE),
     "drain": Entry("admin", "Send no new flow to a backend; those it has live on.", OPERATE),
     "enable": Entry("admin", "Send new flows to a backend again.", OPERATE),
     "disable": Entry("admin", "Send no new flow to a backend, and end those it has.", OPERATE),
     "weight": Entry("admin", "Set the weight of a backend.", OPERATE),
     "export": Entry("export", "Print the same balancing as an nft or iptables script.", FILES),
+    "replay": Entry("replay", "Run a recorded capture through packet mode.", FILES),
     "completion": Entry("completion", "Print the completion script of a shell.", FILES),
 }
 """By name, in the order of `lbctl --help`."""

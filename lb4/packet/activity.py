@@ -1,4 +1,4 @@
-"""How many flows each backend has, followed from conntrack's events: what least-connections goes by in the kernel modes.
+"""How many flows each backend has, by conntrack's events: what least-connections goes by in the kernel modes.
 
 The rule: a flow counts from its pick until conntrack says that it is over, and a pick that conntrack never tells of
 counts for PICKED_SECONDS; `set_right` replaces all that was followed by what conntrack has.
@@ -45,6 +45,7 @@ class Activity:
 
     def picked(self, key: FlowKey, place: Place, now: float) -> None:
         """A new flow was sent to a backend; or its first packet came again."""
+        self._picked.pop(key, None)
         self._picked[key] = now + PICKED_SECONDS
         self._put(key, place)
 

@@ -12,6 +12,7 @@ TCP = 6
 UDP = 17
 ICMP = 1
 ICMP6 = 58
+PROTOCOL_NAMES = {TCP: "tcp", UDP: "udp", ICMP: "icmp", ICMP6: "icmpv6"}
 
 # RFC 9293 section 3.1
 FIN = 0x01
