@@ -57,7 +57,9 @@ def base_chains(draft: Draft) -> Iterator[Chain]:
     yield _base("prerouting-filter", "filter", Hook.PREROUTING, FILTER, [invalid, *replies, *filters])
     yield _base("output-filter", "filter", Hook.OUTPUT, FILTER, [invalid, *filters])
     targets = [Rule((each,)) for each in _lookups(draft, "listener", arriving)]
-    if targets:
+    # Even where no backend takes a new flow: without a nat chain the kernel stops translating the flows that live.
+    translates = any(_present(draft, "connection"))
+    if translates:
         yield _base("prerouting-nat", "nat", Hook.PREROUTING, DNAT, targets)
         yield _base("output-nat", "nat", Hook.OUTPUT, DNAT, targets)
     if unmark := _unmark(draft):
@@ -65,7 +67,7 @@ def base_chains(draft: Draft) -> Iterator[Chain]:
         yield _base("output-unmark", "filter", Hook.OUTPUT, UNMARK, unmark)
     if traffic := _traffic(draft, ORIGINAL, to_backend):
         yield _base("postrouting-traffic", "filter", Hook.POSTROUTING, TRAFFIC, traffic)
-    if targets:
+    if translates:
         yield _base("postrouting-nat", "nat", Hook.POSTROUTING, SNAT, _sources(draft))
     yield Chain("invalid", tuple(_invalid(draft)))
     yield Chain("accounting", (Rule((MoreBytes(0),), "never called: its presence makes the kernel count bytes"),))

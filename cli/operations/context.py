@@ -93,9 +93,8 @@ def state_directory(environment: Mapping[str, str]) -> Path:
 
 def local_context(environment: Mapping[str, str], runtime: Runtime | None = None) -> Context:
     """The Context of this process in its network namespace. Opens no socket before one is needed."""
-    from lb4.kernel_real import RealKernel  # type: ignore[import-not-found,unused-ignore]
-
     from lb4.conntrack import KernelConntrack
+    from lb4.kernel_real import RealKernel
 
     kernel = RealKernel()
     return Context(

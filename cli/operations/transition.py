@@ -17,7 +17,7 @@ from lb4.flow import Flow
 from lb4.kernel import GenerationMoved
 from lb4.model import Balancer
 from lb4.nft.diff import Transaction, diff
-from lb4.nft.lower import lower_table  # type: ignore[import-not-found,unused-ignore]
+from lb4.nft.lower import lower_table
 from lb4.nft.program import LoweredTable
 
 TRIES = 10

@@ -1,0 +1,169 @@
+"""Kills, races, deadlines: what is in force is always the old or the new, whole."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import closing, nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cli.operations import perform_here
+from cli.operations.context import passing_context
+from cli.operations.error import OperationError
+from lb4.kernel_real import RealKernel
+from lb4.nft.diff import Transaction
+from tests.operations.balancer import BOTH, WEB, WEB_FIRST, Balancer, asked
+from tests.packet.network import Network
+
+pytestmark = pytest.mark.root
+
+
+class Meddled(RealKernel):
+    """The real kernel, with somebody who changes another table between reading and committing, so many times."""
+
+    times = 0
+    meddle = staticmethod(lambda: None)
+
+    def commit(self, transaction: Transaction, generation: int) -> None:
+        if self.times > 0:
+            self.times -= 1
+            self.meddle()
+        super().commit(transaction, generation)
+
+
+@pytest.mark.parametrize(("times", "done"), [(3, True), (1000, False)])
+def test_another_writer_in_between(lb: Balancer, served: Network, times: int, done: bool) -> None:
+    kernel = Meddled()
+    kernel.times, kernel.meddle = times, lambda: lb.nft("add", "table", "ip", f"x{time.monotonic_ns()}")
+    with served.inside("lb"), passing_context(lb.environment) as context, closing(kernel):
+        meddled = replace(context, kernel=kernel)
+        arguments = {"path": lb.file(WEB), "text": WEB}
+        with nullcontext() if done else pytest.raises(OperationError, match="somebody else"):
+            perform_here(meddled, "apply", arguments)
+    assert ("table inet lbctl" in lb.tables()) is done
+    assert (lb.plan(WEB) == []) is done
+
+
+def test_two_at_once(lb: Balancer) -> None:
+    files = [lb.file(text, f"{number}.yaml") for number, text in enumerate((WEB, BOTH, WEB_FIRST))]
+    processes = [lb.start("apply", file) for file in files]
+    ends = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], ends
+    in_force = (Path(lb.environment["LBCTL_STATE_DIR"]) / "applied.yaml").read_text().partition("\n")[2]
+    assert lb.plan(in_force) == []
+
+
+def test_killed_at_any_moment(lb: Balancer) -> None:
+    lb.apply(WEB)
+    files = {text: lb.file(text, f"{number}.yaml") for number, text in enumerate((WEB, BOTH))}
+    rulesets = {}
+    for text, file in files.items():
+        lb.do("apply", path=file)
+        rulesets[text] = lb.ruleset()
+    for step in range(12):
+        wanted = (WEB, BOTH)[step % 2]
+        process = lb.start("apply", files[wanted])
+        time.sleep(0.15 + 0.03 * step)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=10)
+        assert comparable(lb.ruleset()) in [comparable(each) for each in rulesets.values()]
+        lb.do("apply", path=files[wanted])
+        assert lb.plan(wanted) == []
+        assert not (Path(lb.environment["LBCTL_STATE_DIR"]) / "next.yaml").exists()
+
+
+def comparable(ruleset: dict[str, list[dict[str, dict[str, object]]]]) -> list[str]:
+    """Without handles, in no order."""
+    stripped = [
+        {kind: {key: value for key, value in body.items() if key != "handle"} for kind, body in entry.items()}
+        for entry in ruleset["nftables"]
+        if "metainfo" not in entry
+    ]
+    return sorted(map(str, stripped))
+
+
+def test_killed_before_flows_were_ended(lb: Balancer) -> None:
+    """The next apply ends them: it knows from the state directory what was being replaced."""
+    lb.apply(WEB)
+    with lb.connected() as client:
+        who = asked(client)
+        leaves = WEB_FIRST if who == "server1" else WEB.replace('"10.0.1.2:8080", ', "")
+        state = Path(lb.environment["LBCTL_STATE_DIR"])
+        lb.do("apply", path=lb.file(leaves))
+        old, new = state / "previous.yaml", state / "applied.yaml"
+        new.rename(state / "next.yaml")
+        old.rename(new)
+    with lb.connected() as client:
+        asked(client)
+        assert lb.apply(leaves)["changes"] == []
+    assert lb.do("plan", path=lb.file(leaves))["changes"] == []
+    lb.do("rollback")
+    assert lb.plan(WEB) == []
+
+
+def test_unconfirmed_is_undone(lb: Balancer) -> None:
+    lb.apply(WEB)
+    assert lb.apply(BOTH, confirm=0.5)["confirm"] == 0.5
+    with pytest.raises(OperationError, match="waits for confirmation"):
+        lb.apply(WEB_FIRST)
+    assert until(lambda: lb.plan(WEB) == [])
+
+
+def test_unconfirmed_first_apply_is_undone_to_nothing(lb: Balancer) -> None:
+    lb.apply(WEB, confirm=0.3)
+    assert lb.tables()
+    assert until(lambda: lb.tables() == [])
+    assert lb.do("status")["services"] == []
+
+
+def test_confirmed_stays(lb: Balancer) -> None:
+    lb.apply(WEB)
+    lb.apply(BOTH, confirm=1)
+    lb.do("confirm")
+    with pytest.raises(OperationError, match="nothing waits"):
+        lb.do("confirm")
+    time.sleep(1.5)
+    assert lb.plan(BOTH) == []
+
+
+def test_rollback_while_waiting(lb: Balancer) -> None:
+    lb.apply(WEB)
+    lb.apply(BOTH, confirm=30)
+    lb.do("rollback")
+    assert lb.plan(WEB) == []
+    lb.apply(WEB_FIRST)
+
+
+def test_a_refused_apply_leaves_no_deadline(lb: Balancer) -> None:
+    (lb.directory / "state").mkdir()
+    (lb.directory / "state" / ".next.yaml.new").mkdir()
+    with pytest.raises(OperationError, match="cannot write"):
+        lb.apply(WEB, confirm=30)
+    with pytest.raises(OperationError, match="nothing waits"):
+        lb.do("confirm")
+
+
+def until(true: object, seconds: float = 10) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if true():  # type: ignore[operator]
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_whole_processes(lb: Balancer) -> None:
+    file = lb.file(WEB)
+    assert lb.run("plan", "--exit-code", file)[0] == 1
+    assert lb.run("apply", file)[0] == 0
+    assert lb.run("plan", "--exit-code", file)[0] == 0
+    assert lb.run("drain", "web", "10.0.9.9")[0] == 1
+    status, _, error = lb.run("apply", lb.file("version: 1\nlisteners: {web: {}}\n"))
+    assert status == 2
+    assert "bind" in error
+    assert lb.run("status")[0] == 0
+    assert lb.run("flush")[0] == 0
