@@ -55,7 +55,7 @@ def status(service: str | None, watch: float | None) -> None:
 def text(document: dict[str, Any]) -> str:
     """Both tables."""
     if not document["listeners"] and not document["services"]:
-        return "Nothing is in force: `lbctl apply FILE` first."
+        return "Nothing is in force."
     return paragraphs(listeners_table(document["listeners"]), backends_table(document["services"]))
 
 

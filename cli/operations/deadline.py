@@ -20,7 +20,10 @@ def main(seconds: float) -> int:
     if os.fork():
         return 0
     print(os.getpid(), flush=True)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    # Whoever reads the streams of `lbctl apply` to their end must not wait for this process.
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
     time.sleep(seconds)
     for _ in range(ATTEMPTS):
         try:

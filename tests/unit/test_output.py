@@ -130,7 +130,7 @@ ADMIN = {"service": "web", "backend": "10.0.1.2:80", "admin": "draining", "weigh
 
 TEXTS = [
     (status.text(STATUS), STATUS_TEXT),
-    (status.text({"listeners": [], "services": []}), "Nothing is in force: `lbctl apply FILE` first."),
+    (status.text({"listeners": [], "services": []}), "Nothing is in force."),
     (flows.text([FLOW]), FLOWS_TEXT),
     (flows.text([]), "No live flow."),
     (plan.text(PLAN), PLAN_TEXT),
