@@ -29,6 +29,7 @@ COMMANDS: dict[str, Entry] = {
     "run": Entry("run", "Stay in the foreground: health checks, proxies, metrics, control socket.", APPLY),
     "flush": Entry("apply", "Remove all that lbctl put into the kernel, and nothing else.", APPLY),
     "status": Entry("status", "Show listeners, services and backends.", SEE),
+    "top": Entry("top", "Show services and backends as a screen, with keys to drain and enable.", SEE),
     "flows": Entry("flows", "List the live flows with all four addresses.", SEE),
     "explain": Entry("explain", "Say what would happen to a packet or request, and why.", SEE),
     "events": Entry("events", "Show what changed, when and why.", SEE),
