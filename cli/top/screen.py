@@ -11,12 +11,14 @@ from typing import Any
 
 from click import style
 
-from cli.output import coloured, faint, size
-from cli.top.rates import KEPT, Key, Rates, backends_of, sparkline
+from cli.output import coloured, counted, faint, size
+from cli.top.rates import Key, Rates, backends_of, sparkline
 
 HELP = "↑ ↓ choose   d drain   e enable   x disable   + - weight   q quit"
-HEADER = ("BACKEND", "WEIGHT", "HEALTH", "ADMIN", "ACTIVE", "NEW/S", "BYTES/S", "NEW CONNECTIONS")
-WIDTHS = (22, 6, 9, 8, 6, 7, 10, KEPT)
+HEADER = ("BACKEND", "WEIGHT", "HEALTH", "ADMIN", "ACTIVE", "NEW/S", "BYTES/S", "TREND")
+WIDTHS = (22, 6, 9, 8, 6, 6, 9)
+"""Of all columns but the last, which takes what is left of the line."""
+FULL = sum(WIDTHS) + len(WIDTHS)
 RIGHT = frozenset({1, 4, 5, 6})
 
 
@@ -35,8 +37,8 @@ def keys_of(document: Mapping[str, Any]) -> list[Key]:
 
 def screen(document: Mapping[str, Any], rates: Rates, view: View, width: int, height: int) -> list[str]:
     """The lines, the chosen backend among them, whatever the height."""
-    listeners = len(document["listeners"])
-    head = f"lbctl top   {listeners} listeners, {len(document['services'])} services"
+    counts = [counted(len(document[f"{word}s"]), word) for word in ("listener", "service")]
+    head = f"lbctl top   {', '.join(counts)}"
     body, at = _body(document, rates, view.chosen, width)
     room = max(1, height - 4)
     first = max(0, min(at - room // 2, len(body) - room))
@@ -68,11 +70,11 @@ def _line(service: str, backend: Mapping[str, Any], rates: Rates, chosen: bool, 
         str(backend["connections"]["active"]),
         f"{connections[-1]:.0f}" if connections else "-",
         size(round(rates.bytes[key])) if key in rates.bytes else "-",
-        sparkline(connections),
+        sparkline(connections[-max(1, width - FULL) :]),
     )
     if chosen:
         return style(_cells(plain, plain)[:width].ljust(width), reverse=True)
-    if sum(WIDTHS) + len(WIDTHS) - 1 > width:
+    if width < FULL:
         return _cells(plain, plain)[:width]
     return _cells(plain, tuple(coloured(cell) if n in (2, 3) else cell for n, cell in enumerate(plain)))
 
@@ -81,6 +83,9 @@ def _cells(plain: tuple[str, ...], shown: tuple[str, ...]) -> str:
     """The cells, each in its width; plain tells how wide those are that are shown with colours."""
     parts = []
     for n, (text, cell) in enumerate(zip(plain, shown, strict=True)):
+        if n == len(WIDTHS):
+            parts.append(cell)
+            continue
         if len(text) > WIDTHS[n]:
             parts.append(text[: WIDTHS[n] - 1] + "…")
             continue
