@@ -21,3 +21,7 @@ check: setup
 
 test: setup
 	$(BIN)/pytest
+
+.PHONY: reference
+reference: setup
+	$(BIN)/python -m cli.reference docs/reference
