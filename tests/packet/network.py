@@ -36,6 +36,7 @@ class Network:
         for node in ("client", "lb", "server0", "server1"):
             run("ip", "netns", "add", self.name(node))
             self.ip(node, "link", "set", "lo", "up")
+            self.write(node, "net/ipv6/conf/default/accept_dad", "0")
         self._link("client", 0)
         for i in (0, 1):
             self._link(f"server{i}", i + 1)
