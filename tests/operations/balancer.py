@@ -102,7 +102,11 @@ class Balancer:
 
     def connected(self) -> socket.socket:
         sock = self.client()
-        sock.connect((BIND, PORT))
+        try:
+            sock.connect((BIND, PORT))
+        except OSError:
+            sock.close()
+            raise
         return sock
 
     def answers(self, times: int = 8) -> Counter[str]:
