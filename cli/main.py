@@ -48,7 +48,7 @@ class LazyGroup(click.Group):
             return None
         # What is imported stays: looking for garbage meanwhile would take a tenth of the time of a short command.
         gc.disable()
-        found = getattr(import_module(f"cli.commands.{entry.module}"), cmd_name)
+        found = getattr(import_module(f"cli.commands.{entry.module}"), entry.function or cmd_name)
         gc.enable()
         assert isinstance(found, click.Command)
         return found

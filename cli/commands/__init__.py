@@ -10,11 +10,15 @@ from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """The module of this package that a command is in, what is said of it in one line, and its heading."""
+    """The module of this package that a command is in, what is said of it in one line, and its heading.
+
+    function: the command's name in the module, where it is not the command's own.
+    """
 
     module: str
     summary: str
     heading: str
+    function: str = ""
 
 
 APPLY, SEE, OPERATE, TRY, FILES = "Bring into force", "See", "One backend", "Try out", "The configuration file"

@@ -31,6 +31,11 @@ FILE_MAX = 64 * 1024 * 1024
 
 def load_file(path: str | Path) -> Configuration:
     """The configuration in a file. Raises ConfigError, also when the file cannot be read."""
+    return load(read_text(path), str(path))
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a file of at most FILE_MAX bytes. Raises ConfigError."""
     origin = str(path)
     try:
         with Path(path).open("rb") as file:
@@ -41,7 +46,7 @@ def load_file(path: str | Path) -> Configuration:
     if len(content) > FILE_MAX:
         raise ConfigError(origin, [Problem((), f"larger than {FILE_MAX // 2**20} MiB")])
     try:
-        return load(content.decode("utf-8-sig"), origin)
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise ConfigError(origin, [Problem((), "the file is not UTF-8 text", line)]) from None
