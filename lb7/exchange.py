@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from lb7.auth.verdict import ALLOWED, Allowed
 from lb7.ejection import FAILURE_STATUSES
 from lb7.fields import Field
-from lb7.forwarding import VIA, response_fields
 from lb7.message import RequestHead, ResponseHead
 from lb7.outbound import Outbound
 from lb7.refusal import (
@@ -41,20 +41,31 @@ class Exchange(Outbound):
     """One request and its response. What is set in the class is how every exchange begins."""
 
     verdict: Allowed = ALLOWED
+    method = ""
+    host = ""
     target = ""
     status = 0
     reason = ""
     detail = ""
     bytes_out = 0
-    request_id = b""
+    request_id = ""
+    seconds = 0.0
     affinity: tuple[bytes, BackendState | None, bool] | None = None
     affinity_key: bytes | None = None
     _response_ended = False
 
     def __init__(self, client: Client, listener: ListenerState, plan: ListenerPlan, head: RequestHead) -> None:
-        super().__init__(client, plan, head)
+        self.client = client
         self.listener = listener
+        self.plan = plan
+        self.head = head
+        self.started = monotonic()
         self.handler = plan.unmatched
+
+    @property
+    def client_address(self) -> str:
+        """Where the request came from, trusted proxies left out."""
+        return self.handler.client_address(self)
 
     def start(self, content: bytes, ended: bool) -> None:
         """The head is here, and the first of the body."""
@@ -82,12 +93,12 @@ class Exchange(Outbound):
             self._task = None
             self.refuse(refusal)
 
-    def answer(self, status: int, reason: bytes, lines: list[bytes], body: bytes) -> None:
+    def answer(self, status: int, reason: bytes, lines: bytes, body: bytes) -> None:
         """Answers by itself; lines without Content-Length."""
         self.status = status
         self.bytes_out = len(body)
         if status != 204 and status >= 200:
-            lines = [*lines, b"Content-Length: %d\r\n" % len(body)]
+            lines += b"Content-Length: %d\r\n" % len(body)
         content = b"" if self.head.method == b"HEAD" or status in (204, 304) else body
         self.client.respond(status, reason, lines, len(content), content, True, (), self.head.minor)
         self._finish()
@@ -111,17 +122,15 @@ class Exchange(Outbound):
             return
         self.plan.continues.stop(self)
         if self.head.minor == 1:
-            lines = [field.line for field in response_fields(head)]
-            self.client.respond_interim(head.status, head.phrase or phrase(head.status), lines)
+            self.client.respond_interim(head.status, head.phrase or phrase(head.status), head.passed)
 
-    def response(self, head: ResponseHead, content: bytes, ended: bool, trailers: Sequence[Field]) -> None:
-        """The final response's head and what came with it."""
+    def response(self, head: ResponseHead, length: int, content: bytes, ended: bool, trailers: Sequence[Field]) -> None:
+        """The final response's head, the length of its body, and what came with it."""
         handler, backend, service = self.handler, self.backend, self.service
         assert backend is not None
         assert service is not None
         status = head.status
-        handler.first_bytes.stop(self)
-        if self.head.expects_continue:
+        if self.head.section.expects_continue:
             self.plan.continues.stop(self)
         if status in FAILURE_STATUSES:
             service.failed(backend)
@@ -132,16 +141,16 @@ class Exchange(Outbound):
             return
         if status >= 400 and handler.retries_status and self._retries_status(status):
             return
-        lines = handler.response_lines(self, head)
+        lines = handler.response_head(self, head)
         self.status = status
         self.bytes_out += len(content)
         if ended:
             self._connection = None
-        self.client.respond(status, head.phrase, lines, head.length, content, ended, trailers, self.head.minor)
+        self.client.respond(status, head.phrase, lines, length, content, ended, trailers, self.head.minor)
         if ended:
             self._finish()
         else:
-            handler.idles.start(self)
+            self._wait(handler.idles)
 
     def _retries_status(self, status: int) -> bool:
         assert self.service is not None
@@ -156,17 +165,16 @@ class Exchange(Outbound):
         return True
 
     def _switch(self, head: ResponseHead, content: bytes) -> None:
-        if not self.head.upgrade:
+        if not self.head.section.hop_text.startswith("Connection: Upgrade"):
             self.attempt_failed(502, BAD_RESPONSE, "101 without having been asked", sent=True)
             return
         self.status = 101
         self._tunnel, self._request_ended, self._held = True, False, None
-        upgrade = head.get(b"upgrade") or self.head.upgrade
-        lines = [f.line for f in response_fields(head)]
-        lines += [b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade, VIA]
+        upgrade = head.get(b"upgrade") or self.head.section.upgrade
+        lines = head.passed + b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade
         self.bytes_out += len(content)
         self.handler.wholes.stop(self)
-        self.handler.idles.start(self)
+        self._wait(self.handler.idles)
         self.client.switch_protocol(head.phrase, lines, content)
 
     def response_body(self, content: bytes, ended: bool, trailers: Sequence[Field]) -> None:
@@ -176,7 +184,7 @@ class Exchange(Outbound):
         self.bytes_out += len(content)
         self.client.send_body(content, ended, trailers)
         if not ended:
-            self.handler.idles.start(self)
+            self._wait(self.handler.idles)
             return
         self._response_ended = True
         if not self._tunnel:
@@ -252,7 +260,7 @@ class Exchange(Outbound):
 
     def continue_late(self) -> None:
         """The backend says nothing of the 100 that the client waits for: the body may come all the same."""
-        self.client.respond_interim(100, phrase(100), ())
+        self.client.respond_interim(100, phrase(100), b"")
 
     def first_byte_late(self) -> None:
         """The backend's answer did not begin in time."""
@@ -295,7 +303,10 @@ class Exchange(Outbound):
             return
         self.is_over = True
         self._leave_backend()
-        self.handler.stop_deadlines(self)
+        if self._waiting is not None:
+            self._waiting.stop(self)
+        if self.handler.wholes.seconds:
+            self.handler.wholes.stop(self)
         if self._admitted and self.service is not None:
             self.service.release()
         self.listener.count(self)

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 
 from lb4.model import IPNetwork
 from lb7.fields import Field, Kind
-from lb7.message import RequestHead, ResponseHead
+from lb7.message import RequestHead, RequestSection, ResponseHead, Section
 from lb7.model import HeaderChanges
 
 VIA = b"Via: 1.1 lbctl\r\n"
@@ -26,7 +26,7 @@ NEVER_UPGRADED = frozenset({b"h2c"})
 """HTTP/2 over a connection that was checked as HTTP/1.1 would pass requests by unseen."""
 
 
-def request_fields(head: RequestHead) -> Sequence[Field]:
+def request_fields(head: Section) -> Sequence[Field]:
     """The client's fields that go on; forwarding fields, request id and trace are the caller's to add."""
     if not head.kinds & REQUEST_HOP:
         return head.fields
@@ -42,13 +42,13 @@ def response_fields(head: ResponseHead) -> Sequence[Field]:
     return [f for f in head.fields if not f.kind & unwanted and f.name not in head.options]
 
 
-def upgrade_lines(head: RequestHead) -> bytes:
+def upgrade_text(section: RequestSection) -> str:
     """The lines that ask the backend for the client's upgrade, or that trailers are welcome; often none."""
-    if head.upgrade and head.upgrade.lower() not in NEVER_UPGRADED:
-        return b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade
-    if head.kinds & Kind.TE and any(b"trailers" in value.lower() for value in head.values(b"te")):
-        return b"Connection: TE\r\nTE: trailers\r\n"
-    return b""
+    if section.upgrade and section.upgrade.lower() not in NEVER_UPGRADED:
+        return f"Connection: Upgrade\r\nUpgrade: {section.upgrade.decode('latin-1')}\r\n"
+    if section.kinds & Kind.TE and any(b"trailers" in value.lower() for value in section.values(b"te")):
+        return "Connection: TE\r\nTE: trailers\r\n"
+    return ""
 
 
 def apply_changes(fields: Iterable[Field], changes: HeaderChanges) -> list[Field]:
@@ -69,9 +69,9 @@ def is_trusted(address: str, trusted: Sequence[IPNetwork]) -> bool:
     return any(ip.version == network.version and ip in network for network in trusted)
 
 
-def real_client(peer: str, head: RequestHead, trusted: Sequence[IPNetwork]) -> str:
+def real_client(peer: str, section: Section, trusted: Sequence[IPNetwork]) -> str:
     """The client's address: of X-Forwarded-For, from the right, the first that is no trusted proxy."""
-    hops = [hop.strip() for value in head.values(b"x-forwarded-for") for hop in value.split(b",")]
+    hops = [hop.strip() for value in section.values(b"x-forwarded-for") for hop in value.split(b",")]
     client = peer
     for hop in reversed(hops):
         if not is_trusted(client, trusted):
@@ -83,28 +83,22 @@ def real_client(peer: str, head: RequestHead, trusted: Sequence[IPNetwork]) -> s
     return client
 
 
-def own_lines(peer: str, scheme: str, host: bytes) -> list[bytes]:
-    """The forwarding fields of a request whose peer is the client itself."""
-    lines = [b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (peer.encode(), scheme.encode())]
-    return [*lines, b"X-Forwarded-Host: %b\r\n" % host] if host else lines
+def own_text(peer: str, scheme: str) -> str:
+    """The forwarding fields of a request whose peer is the client itself, but for its host."""
+    return f"X-Forwarded-For: {peer}\r\nX-Forwarded-Proto: {scheme}\r\n"
 
 
-def appended_lines(peer: str, scheme: str, head: RequestHead) -> list[bytes]:
+def appended_text(peer: str, scheme: str, head: RequestHead) -> str:
     """The forwarding fields of a request from a trusted proxy: its own, and the proxy's address at their end."""
-    chain = b", ".join([*head.values(b"x-forwarded-for"), peer.encode()])
-    proto = head.get(b"x-forwarded-proto") or scheme.encode()
-    host = head.get(b"x-forwarded-host") or head.host
-    return [
-        b"X-Forwarded-For: %b\r\n" % chain,
-        b"X-Forwarded-Proto: %b\r\n" % proto,
-        *([b"X-Forwarded-Host: %b\r\n" % host] if host else []),
-    ]
+    section = head.section
+    chain = b", ".join([*section.values(b"x-forwarded-for"), peer.encode()]).decode("latin-1")
+    proto = (section.get(b"x-forwarded-proto") or scheme.encode()).decode("latin-1")
+    host = (section.get(b"x-forwarded-host") or head.host).decode("latin-1")
+    return f"X-Forwarded-For: {chain}\r\nX-Forwarded-Proto: {proto}\r\nX-Forwarded-Host: {host}\r\n"
 
 
-def forwarded_line(peer: str, scheme: str, host: bytes, before: Sequence[bytes]) -> bytes:
+def forwarded_text(peer: str, scheme: str, host: str, before: Sequence[bytes]) -> str:
     """RFC 7239's Forwarded: what trusted proxies said before, and this hop."""
     address = f'"[{peer}]"' if ":" in peer else peer
-    hop = b"for=%b;proto=%b" % (address.encode(), scheme.encode())
-    if host:
-        hop += b';host="%b"' % host
-    return b"Forwarded: %b\r\n" % b", ".join([*before, hop])
+    hop = f"for={address};proto={scheme}" + (f';host="{host}"' if host else "")
+    return f"Forwarded: {', '.join([*[value.decode('latin-1') for value in before], hop])}\r\n"

@@ -7,34 +7,24 @@ fields are changed, and does no I/O.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from random import getrandbits, random
+from random import random
 from typing import TYPE_CHECKING
 
 from lb7.access_log import where
 from lb7.affinity import cookie_value, set_cookie
 from lb7.auth.verdict import ALLOWED, Allowed, Authenticator, Verdict
 from lb7.deadlines import Deadlines
-from lb7.fields import Field, Kind
-from lb7.forwarding import (
-    REQUEST_ID,
-    TRACEPARENT,
-    VIA,
-    appended_lines,
-    apply_changes,
-    forwarded_line,
-    real_client,
-    request_fields,
-    response_fields,
-    upgrade_lines,
-)
+from lb7.fields import Field
+from lb7.forwarding import VIA, apply_changes, real_client, response_fields
 from lb7.message import ResponseHead
-from lb7.model import Forward, HeaderChanges, Redirect, Respond, Route
-from lb7.refusal import METHOD_REFUSED, Refused, phrase
+from lb7.model import Forward, Redirect, Respond, Route
+from lb7.outgoing import Outgoing
+from lb7.refusal import Refused, phrase
 from lb7.rewriting import location, rewritten_target
 
 if TYPE_CHECKING:
     from lb7.exchange import Exchange
-    from lb7.measures import Measures
+    from lb7.measures import Cells
     from lb7.outbound import Outbound
     from lb7.service_state import BackendState, ServiceState
 
@@ -75,7 +65,7 @@ class Handler:
         services: Sequence[tuple[int, ServiceState]],
         gate: Authenticator | None,
         waits: Waits,
-        measures: Measures,
+        cells: Cells,
         request_id_header: str,
         forwarded: bool,
     ) -> None:
@@ -85,23 +75,16 @@ class Handler:
         self.gate = gate
         self.first_bytes, self.idles = waits.first_bytes, waits.idles
         self.queues, self.wholes = waits.queues, waits.wholes
-        self.measures = measures
+        self.cells = cells
         self.retries_status = any(condition.isdigit() for condition in route.retries.on)
         self.places: dict[str, str] = {}
-        self._forwarded = forwarded
-        self._id_name = request_id_header.lower().encode()
-        self._id_prefix = request_id_header.encode() + b": "
-        self._plain = not route.request_headers and not (
-            isinstance(route.action, Forward) and route.action.rewrite.host
-        )
+        self._outgoing = Outgoing(route, request_id_header, forwarded)
         self._plain_response = not route.response_headers
 
     def authenticate(self, gate: Authenticator, exchange: Exchange) -> Awaitable[None] | None:
         """Asks the gate: None where it agreed at once, else what to wait for. Raises Refused."""
-        head = exchange.head
-        answer = gate.authenticate(
-            head.method.decode(), head.host.decode("latin-1"), exchange.target, head.headers, exchange.client.info
-        )
+        headers = exchange.head.section.headers
+        answer = gate.authenticate(exchange.method, exchange.host, exchange.target, headers, exchange.client.info)
         if answer is ALLOWED:
             return None
         if isinstance(answer, Awaitable):
@@ -113,36 +96,32 @@ class Handler:
         """Does what the route says. Raises Refused."""
         action = self.route.action
         if isinstance(action, Forward):
-            if exchange.head.method == b"CONNECT":
-                raise Refused(405, METHOD_REFUSED, "CONNECT is not allowed here")
             self._forward(exchange, action)
         elif isinstance(action, Respond):
-            lines = self._own_lines(action.headers)
-            exchange.answer(action.status, phrase(action.status), lines, action.body)
+            exchange.answer(action.status, phrase(action.status), self._own_lines(action.headers), action.body)
         else:
             self._redirect(exchange, action)
 
     def _redirect(self, exchange: Exchange, action: Redirect) -> None:
         scheme = exchange.client.info.scheme
-        host = exchange.head.host.decode("latin-1")
-        url = location(action, self.route.match, scheme, host, exchange.target).encode("latin-1", "replace")
+        url = location(action, self.route.match, scheme, exchange.host, exchange.target).encode("latin-1", "replace")
         exchange.answer(action.status, phrase(action.status), self._own_lines([(b"Location", url)]), b"")
 
-    def _own_lines(self, headers: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+    def _own_lines(self, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
         fields: Sequence[Field] = [Field(name, value) for name, value in headers]
-        return [field.line for field in apply_changes(fields, self.route.response_headers)]
+        return b"".join([field.line for field in apply_changes(fields, self.route.response_headers)])
 
     def _forward(self, exchange: Exchange, action: Forward) -> None:
         service = self.services[0][1] if len(self.services) == 1 else self._split()
         target = exchange.target
         if action.rewrite.path_prefix is not None:
             target = rewritten_target(action.rewrite, self.route.match, target)
-        lines = self._request_lines(exchange, target.encode("latin-1"), action)
         key = b""
         preferred = None
         if service.needs_key:
             key, preferred = self._key(exchange, service)
-        exchange.forward(service, lines, service.candidates(key, exchange.started, preferred))
+        head = self._outgoing.head(exchange, target)
+        exchange.forward(service, head, service.candidates(key, exchange.started, preferred))
 
     def _split(self) -> ServiceState:
         drawn = random() * self.services[-1][0]
@@ -151,16 +130,16 @@ class Handler:
     def _key(self, exchange: Exchange, service: ServiceState) -> tuple[bytes, BackendState | None]:
         """What identifies the client to the service, and the backend that it had."""
         affinity = service.model.service.affinity
-        head, client = exchange.head, exchange.client
+        section, client = exchange.head.section, exchange.client
         address = self.client_address(exchange).encode()
         if affinity is None:
             return address, None
         if affinity.key == "cookie":
             name = affinity.name.encode()
-            had = service.of_cookie(cookie_value(head.values(b"cookie"), name))
+            had = service.of_cookie(cookie_value(section.values(b"cookie"), name))
             exchange.affinity = (name, had, client.info.scheme == "https")
             return address, had
-        key = address if affinity.key == "client-ip" else head.get(affinity.name.lower().encode())
+        key = address if affinity.key == "client-ip" else section.get(affinity.name.lower().encode())
         if key is None or service.table is None:
             return address, None
         exchange.affinity_key = key
@@ -171,72 +150,21 @@ class Handler:
         info = exchange.client.info
         if not exchange.client.trusted:
             return info.client
-        return real_client(info.client, exchange.head, exchange.plan.trusted)
+        return real_client(info.client, exchange.head.section, exchange.plan.trusted)
 
-    def _request_lines(self, exchange: Exchange, target: bytes, action: Forward) -> list[bytes]:
-        head, client = exchange.head, exchange.client
-        fields = request_fields(head)
-        if not self._plain or exchange.verdict is not ALLOWED:
-            fields = self._changed(exchange, fields, action)
-        lines = [b"%b %b HTTP/1.1\r\n" % (head.method, target)]
-        lines += [field.line for field in fields]
-        kinds = head.kinds
-        if not kinds & Kind.HOST:
-            lines.append(b"Host: %b\r\n" % (head.host or b"localhost"))
-        if client.trusted:
-            lines += appended_lines(client.info.client, client.info.scheme, head)
-        else:
-            lines.append(client.forwarding)
-            lines.append(b"X-Forwarded-Host: %b\r\n" % head.host)
-        if self._forwarded:
-            before = head.values(b"forwarded") if client.trusted else []
-            lines.append(forwarded_line(client.info.client, client.info.scheme, head.host, before))
-        lines.append(VIA)
-        if kinds & (Kind.UPGRADE | Kind.TE):
-            lines.append(upgrade_lines(head))
-        lines.append(self._identity(exchange))
-        return lines
-
-    def _identity(self, exchange: Exchange) -> bytes:
-        """The lines of the request id and the trace: the client's where they are well-formed, else new ones."""
-        head = exchange.head
-        bits = getrandbits(192)
-        made = b"%032x" % (bits >> 64)
-        name = self._id_name
-        given = head.get(name) if name != b"x-request-id" or head.kinds & Kind.REQUEST_ID else None
-        if given is not None and REQUEST_ID.fullmatch(given):
-            exchange.request_id = given
-            own_id = b"" if name != b"x-request-id" else self._id_prefix + given + b"\r\n"
-        else:
-            exchange.request_id = made
-            own_id = self._id_prefix + made + b"\r\n"
-        trace = head.get(b"traceparent") if head.kinds & Kind.TRACEPARENT else None
-        if trace is None or TRACEPARENT.fullmatch(trace) is None:
-            trace = b"00-%b-%016x-00" % (made, (bits & 0xFFFFFFFFFFFFFFFF) or 1)
-        return b"%btraceparent: %b\r\n" % (own_id, trace)
-
-    def _changed(self, exchange: Exchange, fields: Sequence[Field], action: Forward) -> Sequence[Field]:
-        verdict = exchange.verdict
-        host = action.rewrite.host
-        fields = apply_changes(fields, HeaderChanges(set=verdict.headers, remove=verdict.remove))
-        if host:
-            fields = [Field(b"Host", host.encode()) if field.kind == Kind.HOST else field for field in fields]
-        return apply_changes(fields, self.route.request_headers)
-
-    def response_lines(self, exchange: Exchange, head: ResponseHead) -> list[bytes]:
-        """The head of the backend's response as the client gets it, without framing."""
-        fields = response_fields(head)
+    def response_head(self, exchange: Exchange, head: ResponseHead) -> bytes:
+        """The field lines of the backend's response as the client gets them, without framing."""
+        passed = head.passed
         if not self._plain_response:
-            fields = apply_changes(fields, self.route.response_headers)
-        lines = [field.line for field in fields]
-        lines.append(VIA)
+            fields = apply_changes(response_fields(head), self.route.response_headers)
+            passed = b"".join([*[field.line for field in fields], VIA])
         if exchange.affinity is not None and exchange.backend is not None:
             name, had, secure = exchange.affinity
             if had is not exchange.backend:
-                lines.append(set_cookie(name, exchange.backend.cookie, secure))
+                passed += set_cookie(name, exchange.backend.cookie, secure)
         elif exchange.affinity_key is not None:
             self._remember(exchange, exchange.affinity_key)
-        return lines
+        return passed
 
     def _remember(self, exchange: Exchange, key: bytes) -> None:
         service, backend = exchange.service, exchange.backend
@@ -250,15 +178,6 @@ class Handler:
         if found is None:
             found = self.places[name] = where(listener, self.route.name, name)
         return found
-
-    def stop_deadlines(self, exchange: Exchange) -> None:
-        """The exchange waits for nothing more."""
-        self.first_bytes.stop(exchange)
-        self.idles.stop(exchange)
-        if self.wholes.seconds:
-            self.wholes.stop(exchange)
-        if exchange.service is not None and exchange.service.max_connections:
-            self.queues.stop(exchange)
 
 
 async def _agreed_later(exchange: Exchange, answer: Awaitable[Verdict]) -> None:

@@ -14,16 +14,16 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 from lb4.model import IPNetwork
-from lb7.access_log import AccessLogFile, Entry, Format
+from lb7.access_log import AccessLogFile, Format, Unread
 from lb7.auth.gate import Gates
 from lb7.auth.verdict import ConnectionInfo
 from lb7.deadlines import Deadlines
-from lb7.forwarding import is_trusted
+from lb7.forwarding import is_trusted, own_text
 from lb7.handler import AuthRefused, Handler
-from lb7.measures import Measures, bucket_of
+from lb7.measures import Cells, Measures, bucket_of
 from lb7.model import HttpLimits, HttpListener
 from lb7.path import TargetError, normalised_target
-from lb7.refusal import BAD_REQUEST, Refused, phrase
+from lb7.refusal import BAD_REQUEST, METHOD_REFUSED, Refused, phrase
 from lb7.routing import RouteTable
 from lb7.tls import client_certificate
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lb7.http1.client_side import ClientConnection
     from lb7.outbound import Outbound
 
+NOBODY = ("", "")
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
 
 
@@ -64,22 +65,23 @@ class ListenerPlan:
     def handler_of(self, exchange: Exchange) -> Handler:
         """The handler of the request; sets the exchange's target to its one spelling. Raises Refused."""
         head = exchange.head
+        method = exchange.method = head.method.decode()
+        host = exchange.host = head.host.decode("latin-1")
         target = head.target.decode("latin-1")
-        if head.method != b"CONNECT":
-            try:
-                target = normalised_target(target)
-            except TargetError as error:
-                raise Refused(400, BAD_REQUEST, str(error)) from None
-        exchange.target = target
-        route = self.table.match(head.method.decode(), head.host.decode("latin-1"), target, head.headers)
-        return self.handlers[route.number]
+        if method == "CONNECT":
+            raise Refused(405, METHOD_REFUSED, "CONNECT is not allowed here")
+        try:
+            target = exchange.target = normalised_target(target)
+        except TargetError as error:
+            raise Refused(400, BAD_REQUEST, str(error)) from None
+        return self.handlers[self.table.match(method, host, target, head.section.headers).number]
 
-    def refusal(self, refusal: Refused) -> tuple[int, bytes, list[bytes], bytes]:
+    def refusal(self, refusal: Refused) -> tuple[int, bytes, bytes, bytes]:
         """The answer to a refused request: status, phrase, lines, body."""
         status, text = refusal.status, phrase(refusal.status)
         if isinstance(refusal, AuthRefused):
-            return status, text, [b"%b: %b\r\n" % header for header in refusal.headers], refusal.body
-        return status, text, [date_line(), TEXT], b"%d %b: %b\n" % (status, text, refusal.reason.encode())
+            return status, text, b"".join([b"%b: %b\r\n" % header for header in refusal.headers]), refusal.body
+        return status, text, date_line() + TEXT, b"%d %b: %b\n" % (status, text, refusal.reason.encode())
 
 
 class Waiting:
@@ -101,15 +103,14 @@ class Waiting:
 class ListenerState:
     """One listener, as this worker sees it."""
 
-    def __init__(self, plan: ListenerPlan, workers: int) -> None:
+    def __init__(self, plan: ListenerPlan, workers: int, by_route: dict[str, Cells]) -> None:
+        """by_route: where the plan's handlers count."""
         self.plan = plan
         self.name = plan.model.name
         self.draining = False
         self.connections: set[ClientConnection] = set()
         self.total = 0
-        self.refusals = 0
-        self.measures = Measures()
-        self.by_route: dict[str, Measures] = {}
+        self.by_route = by_route
         self.reasons: Counter[str] = Counter()
         self._workers = workers
         self._of_client: Counter[str] = Counter()
@@ -123,10 +124,9 @@ class ListenerState:
         certificate = client_certificate(tls.getpeercert()) if tls is not None else None
         return ConnectionInfo(str(peer[0]), self.name, "http" if tls is None else "https", certificate)
 
-    def forwarding_of(self, info: ConnectionInfo) -> tuple[bool, bytes]:
+    def forwarding_of(self, info: ConnectionInfo) -> tuple[bool, str]:
         """Whether the peer is a trusted proxy, and the forwarding fields of its requests where it is not."""
-        lines = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (info.client.encode(), info.scheme.encode())
-        return is_trusted(info.client, self.plan.trusted), lines
+        return is_trusted(info.client, self.plan.trusted), own_text(info.client, info.scheme)
 
     def opened(self, connection: ClientConnection) -> bool:
         """A client has connected; False where the listener's limits or lists refuse it."""
@@ -150,62 +150,31 @@ class ListenerState:
         self._of_client[client] -= 1
         if self._of_client[client] <= 0:
             del self._of_client[client]
-        plan = self.plan
-        plan.heads.stop(connection)
-        plan.idles.stop(connection)
-        plan.lingers.stop(connection)
 
     def count(self, exchange: Exchange) -> None:
         """An exchange is over: counts it and logs it."""
-        seconds = time.monotonic() - exchange.started
-        bucket, status = bucket_of(seconds), exchange.status
-        bytes_in, bytes_out = exchange.bytes_in, exchange.bytes_out
+        seconds = exchange.seconds = time.monotonic() - exchange.started
         handler, backend = exchange.handler, exchange.backend
-        self.measures.count(status, bucket, seconds, bytes_in, bytes_out)
-        handler.measures.count(status, bucket, seconds, bytes_in, bytes_out)
-        if backend is not None:
-            backend.measures.count(status, bucket, seconds, bytes_in, bytes_out)
+        key = NOBODY if backend is None else backend.key
+        cell = handler.cells.get(key)
+        if cell is None:
+            cell = handler.cells[key] = Measures()
+        cell.count(exchange.status, bucket_of(seconds), seconds, exchange.bytes_in, exchange.bytes_out)
         if exchange.reason:
             self.reasons[exchange.reason] += 1
         log = exchange.plan.log
         if log is not None:
-            log[0].add(log[1], handler.place(self.name, exchange.service), _entry(exchange, seconds))
+            log[0].add(log[1], handler.place(self.name, exchange.service), exchange)
 
     def refused(self, connection: ClientConnection, refusal: Refused, size: int) -> None:
         """Something that was no request was answered so."""
-        self.measures.count(refusal.status, 0, 0.0, 0, size)
+        cell = self.plan.unmatched.cells.setdefault(NOBODY, Measures())
+        cell.count(refusal.status, 0, 0.0, 0, size)
         self.reasons[refusal.reason] += 1
         if self.plan.log is not None:
             log, form = self.plan.log
-            client = connection.info.client
-            entry = Entry(client, b"-", b"", b"", 1, refusal.status, refusal.reason, "", 0, 0, size, 0.0, b"", "", b"")
-            entry.detail = refusal.detail
-            log.add(form, self.plan.unmatched.place(self.name, None), entry)
-
-
-def _entry(exchange: Exchange, seconds: float) -> Entry:
-    head, backend = exchange.head, exchange.backend
-    client = exchange.client.info.client
-    if exchange.client.trusted:
-        client = exchange.handler.client_address(exchange)
-    return Entry(
-        client,
-        head.method,
-        head.host,
-        head.target,
-        head.minor,
-        exchange.status,
-        exchange.reason,
-        "" if backend is None else backend.name,
-        exchange.attempts,
-        exchange.bytes_in,
-        exchange.bytes_out,
-        seconds,
-        exchange.request_id,
-        exchange.verdict.user,
-        head.get(b"user-agent") or b"",
-        exchange.detail,
-    )
+            unread = Unread(connection.info.client, refusal.status, refusal.reason, refusal.detail, size)
+            log.add(form, self.plan.unmatched.place(self.name, None), unread)
 
 
 class DateLine:

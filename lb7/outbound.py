@@ -9,9 +9,9 @@ import asyncio
 import ssl
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from time import monotonic
 from typing import TYPE_CHECKING
 
+from lb7.deadlines import Deadlines
 from lb7.fields import Field
 from lb7.message import RequestHead
 from lb7.refusal import CONNECT_FAILED, CONNECT_TIMEOUT, NO_BACKEND, QUEUE_FULL, Refused
@@ -39,7 +39,8 @@ class Outbound(Asker):
     _candidates: Iterator[BackendState] | None = None
     _connection: BackendConnection | None = None
     _task: asyncio.Task[None] | None = None
-    _lines: Sequence[bytes] = ()
+    _lines = b""
+    _waiting: Deadlines[Outbound] | None = None
     _held: bytes | None = b""
     _trailers: Sequence[Field] = ()
     _request_ended = False
@@ -47,11 +48,17 @@ class Outbound(Asker):
     _admitted = False
     attempting = False
 
-    def __init__(self, client: Client, plan: ListenerPlan, head: RequestHead) -> None:
-        self.client = client
-        self.plan = plan
-        self.head = head
-        self.started = monotonic()
+    client: Client
+    plan: ListenerPlan
+    head: RequestHead
+
+    def _wait(self, deadlines: Deadlines[Outbound] | None) -> None:
+        """Waits with this deadline and no other."""
+        if self._waiting is not None:
+            self._waiting.stop(self)
+        self._waiting = deadlines
+        if deadlines is not None:
+            deadlines.start(self)
 
     @property
     def source(self) -> tuple[str, int] | None:
@@ -86,10 +93,10 @@ class Outbound(Asker):
     def continue_late(self) -> None:
         """The backend says nothing of the 100 that the client waits for."""
 
-    def forward(self, service: ServiceState, lines: list[bytes], candidates: Iterator[BackendState]) -> None:
-        """To the first candidate; lines are the request's head without the framing and the line that ends it."""
+    def forward(self, service: ServiceState, head: bytes, candidates: Iterator[BackendState]) -> None:
+        """To the first candidate; head is the request's, without the framing and the line that ends it."""
         self.service = service
-        self._lines = lines
+        self._lines = head
         self._candidates = candidates
         service.budget.request()
         if service.is_full:
@@ -101,7 +108,7 @@ class Outbound(Asker):
         if len(service.waiting) >= service.max_queued:
             raise Refused(503, QUEUE_FULL, "the service's connections are in use and its queue is full")
         service.waiting.append(self._admit)
-        self.handler.queues.start(self)
+        self._wait(self.handler.queues)
 
     def _admit(self) -> None:
         assert self.service is not None
@@ -109,8 +116,7 @@ class Outbound(Asker):
             return
         self._admitted = True
         self.service.in_flight += 1
-        if self.service.max_connections:
-            self.handler.queues.stop(self)
+        self._wait(None)
         if self.handler.wholes.seconds:
             self.handler.wholes.start(self)
         self._attempt(Refused(503, NO_BACKEND, "the service has no backend that may get requests"))
@@ -148,15 +154,15 @@ class Outbound(Asker):
     def _send(self, connection: BackendConnection) -> None:
         self._connection = connection
         held, head = self._held or b"", self.head
-        connection.begin(self, head.method, self._lines, head.length, held, self._request_ended, self._trailers)
+        connection.begin(self, head.method, self._lines, head.section.length, held, self._request_ended, self._trailers)
         if len(held) > REPLAY_LIMIT:
             self._held = None
         if self._request_ended:
-            self.handler.first_bytes.start(self)
+            self._wait(self.handler.first_bytes)
             return
-        self.handler.idles.start(self)
+        self._wait(self.handler.idles)
         self.client.resume_reading()
-        if head.expects_continue:
+        if head.section.expects_continue:
             self.plan.continues.start(self)
 
     def request_body(self, content: bytes, ended: bool, trailers: Sequence[Field]) -> None:
@@ -175,8 +181,4 @@ class Outbound(Asker):
         if self._held is not None and len(self._held) > REPLAY_LIMIT:
             self._held = None
         connection.send_body(content, ended, trailers)
-        if ended and not self._tunnel:
-            self.handler.idles.stop(self)
-            self.handler.first_bytes.start(self)
-        else:
-            self.handler.idles.start(self)
+        self._wait(self.handler.first_bytes if ended and not self._tunnel else self.handler.idles)

@@ -16,7 +16,7 @@ from lb7.files import Files
 from lb7.handler import Handler, Waits
 from lb7.http1.client_side import ClientConnection
 from lb7.listener_state import ListenerPlan, Waiting
-from lb7.measures import Measures
+from lb7.measures import Cells
 from lb7.model import AccessLog, Forward, HttpListener, Route, Timeouts
 from lb7.outbound import Outbound
 from lb7.routing import compile_routes
@@ -60,7 +60,7 @@ class Planner:
         self._lingers: Shared[ClientConnection] = Shared(loop, ClientConnection.abort)
 
     def plan(
-        self, model: HttpListener, services: Mapping[str, ServiceState], files: Files, by_route: dict[str, Measures]
+        self, model: HttpListener, services: Mapping[str, ServiceState], files: Files, by_route: dict[str, Cells]
     ) -> ListenerPlan:
         """The plan of a listener. Raises LogError, FileError. by_route: its routes' counts so far."""
         routes = (model.unmatched, *model.routes)
@@ -72,7 +72,7 @@ class Planner:
                 _weighted(route, services),
                 gates.of(route.auth),
                 self._waits(route.timeouts),
-                by_route.setdefault(route.name, Measures()),
+                by_route.setdefault(route.name, {}),
                 model.request_id_header,
                 model.forwarded,
             )

@@ -17,7 +17,7 @@ from lb7.backend_connections import BackendConnections
 from lb7.files import Files
 from lb7.http1.client_side import ClientConnection
 from lb7.listener_state import ListenerPlan, ListenerState
-from lb7.measures import Measures
+from lb7.measures import Cells
 from lb7.model import HttpService
 from lb7.part import HttpPart
 from lb7.planning import Planner
@@ -51,9 +51,9 @@ class Proxy:
         contexts = {name: ServerContext(each.tls, files) for name, each in balancer.listeners.items() if each.tls}
         outbound = {name: _backend_context(model, files) for name, model in balancer.services.items()}
         services = {name: self.services.get(name) or ServiceState(name, self._connections) for name in outbound}
+        counts = {name: self._counts_of(name) for name in balancer.listeners}
         plans = {
-            name: self._planner.plan(model, services, files, self._counts_of(name))
-            for name, model in balancer.listeners.items()
+            name: self._planner.plan(model, services, files, counts[name]) for name, model in balancer.listeners.items()
         }
         # From here on nothing fails.
         self._contexts = outbound
@@ -62,12 +62,14 @@ class Proxy:
         for name in self.services.keys() - services.keys():
             self.services[name].end()
         self.services = services
-        self._take_over(plans, part.workers)
+        self._take_over(plans, counts, part.workers)
         await self._reopen(contexts)
         if self._tick is None:
             self._flush()
 
-    def _take_over(self, plans: Mapping[str, ListenerPlan], workers: int) -> None:
+    def _take_over(
+        self, plans: Mapping[str, ListenerPlan], counts: Mapping[str, dict[str, Cells]], workers: int
+    ) -> None:
         for name in self.listeners.keys() - plans.keys():
             self._retire(self.listeners.pop(name))
         for name, plan in plans.items():
@@ -76,14 +78,14 @@ class Proxy:
                 old, self.listeners[name].plan = self.listeners[name].plan, plan
                 self._later(old.gates.close())
             else:
-                self.listeners[name] = ListenerState(plan, workers)
+                self.listeners[name] = ListenerState(plan, workers, counts[name])
 
     def _later(self, work: Coroutine[None, None, None]) -> None:
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _counts_of(self, listener: str) -> dict[str, Measures]:
+    def _counts_of(self, listener: str) -> dict[str, Cells]:
         return self.listeners[listener].by_route if listener in self.listeners else {}
 
     def _connections(self, model: HttpService, backend: Backend) -> BackendConnections:

@@ -12,12 +12,14 @@ measures}}}, "services": {name: {"in_flight", "waiting", "backends": {address: {
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from time import monotonic
 
 from lb4.address import Endpoint, parse_ip
 from lb7.http1.client_side import ClientConnection
 from lb7.listener_state import ListenerState
+from lb7.measures import Measures, total
 from lb7.service_state import BackendState, ServiceState
 
 Row = Mapping[str, object]
@@ -25,19 +27,32 @@ Row = Mapping[str, object]
 
 def statistics_of(listeners: Collection[ListenerState], services: Collection[ServiceState], lost: int) -> Row:
     """The whole document; lost: lines of the access logs that could not be written."""
+    by_backend = _by_backend(listeners)
     return {
-        "backends": [_row(service, backend) for service in services for backend in service.backends.values()],
+        "backends": [
+            _row(service, backend, by_backend) for service in services for backend in service.backends.values()
+        ],
         "flows": [row for listener in listeners for row in _flows(listener)],
         "http": {
             "listeners": {state.name: _listener(state) for state in listeners},
-            "services": {state.name: _service(state) for state in services},
+            "services": {state.name: _service(state, by_backend) for state in services},
             "access_log": {"lost": lost},
         },
     }
 
 
-def _row(service: ServiceState, backend: BackendState) -> Row:
-    measures = backend.measures
+def _by_backend(listeners: Collection[ListenerState]) -> Mapping[tuple[str, str], Measures]:
+    """The sums over all routes of all listeners, by service and backend."""
+    summed: dict[tuple[str, str], Measures] = defaultdict(Measures)
+    for listener in listeners:
+        for cells in listener.by_route.values():
+            for key, measures in cells.items():
+                summed[key].add(measures)
+    return summed
+
+
+def _row(service: ServiceState, backend: BackendState, by_backend: Mapping[tuple[str, str], Measures]) -> Row:
+    measures = by_backend.get(backend.key) or Measures()
     return {
         "service": service.name,
         "backend": backend.name,
@@ -85,20 +100,23 @@ def _listener(state: ListenerState) -> Row:
     return {
         "connections": {"active": len(state.connections), "total": state.total},
         "reasons": dict(state.reasons),
-        **state.measures.document(),
-        "routes": {name: measures.document() for name, measures in state.by_route.items()},
+        **total(measures for cells in state.by_route.values() for measures in cells.values()).document(),
+        "routes": {name: total(cells.values()).document() for name, cells in state.by_route.items()},
     }
 
 
-def _service(state: ServiceState) -> Row:
+def _service(state: ServiceState, by_backend: Mapping[tuple[str, str], Measures]) -> Row:
     return {
         "in_flight": state.in_flight,
         "waiting": len(state.waiting),
-        "backends": {backend.name: _backend(backend) for backend in state.backends.values()},
+        "backends": {
+            backend.name: _backend(backend, by_backend.get(backend.key) or Measures())
+            for backend in state.backends.values()
+        },
     }
 
 
-def _backend(state: BackendState) -> Row:
+def _backend(state: BackendState, measures: Measures) -> Row:
     connections, model = state.connections, state.model
     return {
         "health": model.health.value,
@@ -110,5 +128,5 @@ def _backend(state: BackendState) -> Row:
         "retries": state.retries,
         "in_flight": state.in_flight,
         "connections": {"active": connections.active, "idle": connections.idle, "total": connections.opened},
-        **state.measures.document(),
+        **measures.document(),
     }

@@ -19,7 +19,6 @@ from lb4.schedulers.picker import Picker
 from lb7.affinity import cookie_of
 from lb7.backend_connections import BackendConnections
 from lb7.ejection import Record, observe_failure
-from lb7.measures import Measures
 from lb7.model import HttpService
 from lb7.retrying import Budget
 
@@ -30,9 +29,20 @@ REMEMBERED = 100_000
 class BackendState:
     """One backend of one service, as this worker sees it."""
 
-    __slots__ = ("connections", "cookie", "failures", "in_flight", "measures", "model", "name", "record", "retries")
+    __slots__ = (
+        "connections",
+        "cookie",
+        "failures",
+        "in_flight",
+        "key",
+        "model",
+        "name",
+        "quoted_name",
+        "record",
+        "retries",
+    )
 
-    def __init__(self, model: Backend, connections: BackendConnections) -> None:
+    def __init__(self, service: str, model: Backend, connections: BackendConnections) -> None:
         self.model = model
         self.name = str(model)
         self.cookie = cookie_of(self.name)
@@ -40,7 +50,8 @@ class BackendState:
         self.in_flight = 0
         self.retries = 0
         self.failures = 0
-        self.measures = Measures()
+        self.key = (service, self.name)
+        self.quoted_name = f'"{self.name}"'
         self.record = Record()
 
 
@@ -86,7 +97,7 @@ class ServiceState:
         model, known = self.model, self.backends
         self.backends = {}
         for backend in model.service.backends:
-            state = known.pop(str(backend), None) or BackendState(backend, self._connect(model, backend))
+            state = known.pop(str(backend), None) or BackendState(self.name, backend, self._connect(model, backend))
             state.model = backend
             state.connections.limit(model.kept)
             self.backends[state.name] = state

@@ -18,13 +18,13 @@ class Client(Protocol):
 
     info: ConnectionInfo
     trusted: bool
-    forwarding: bytes
+    forwarding: str
 
-    def respond_interim(self, status: int, reason: bytes, lines: Sequence[bytes]) -> None:
+    def respond_interim(self, status: int, reason: bytes, lines: bytes) -> None:
         """Sends a 1xx response."""
 
     def respond(
-        self, status: int, reason: bytes, lines: list[bytes], length: int, content: bytes, ended: bool,
+        self, status: int, reason: bytes, lines: bytes, length: int, content: bytes, ended: bool,
         trailers: Sequence[Field], minor: int,
     ) -> None:  # fmt: skip
         """Sends the final response's head and the first of its body."""
@@ -32,7 +32,7 @@ class Client(Protocol):
     def send_body(self, content: bytes, ended: bool, trailers: Sequence[Field]) -> None:
         """Sends more of the body."""
 
-    def switch_protocol(self, reason: bytes, lines: Sequence[bytes], content: bytes) -> None:
+    def switch_protocol(self, reason: bytes, lines: bytes, content: bytes) -> None:
         """Sends a 101 and becomes a tunnel."""
 
     def finished(self) -> None:
@@ -54,8 +54,8 @@ class Asker(Protocol):
     def interim(self, head: ResponseHead) -> None:
         """A 1xx response other than 101."""
 
-    def response(self, head: ResponseHead, content: bytes, ended: bool, trailers: Sequence[Field]) -> None:
-        """The final response's head and what came with it."""
+    def response(self, head: ResponseHead, length: int, content: bytes, ended: bool, trailers: Sequence[Field]) -> None:
+        """The final response's head, the length of its body, and what came with it."""
 
     def response_body(self, content: bytes, ended: bool, trailers: Sequence[Field]) -> None:
         """More of its body."""

@@ -61,10 +61,10 @@ class BackendConnection(asyncio.Protocol):
         return str(host), int(port)
 
     def begin(
-        self, asker: Asker, method: bytes, head: Sequence[bytes], length: int, content: bytes, ended: bool,
+        self, asker: Asker, method: bytes, head: bytes, length: int, content: bytes, ended: bool,
         trailers: Sequence[Field] = NO_TRAILERS,
     ) -> None:  # fmt: skip
-        """Sends a request: its head's lines without the one that ends it, and the first of its body."""
+        """Sends a request: its head without Transfer-Encoding and the line that ends it, and the first of its body."""
         self._asker = asker
         self._method = method
         self.answered = False
@@ -72,16 +72,14 @@ class BackendConnection(asyncio.Protocol):
         self._sent_all = ended
         self._chunked = length == CHUNKED
         if self._chunked:
-            pieces = [*head, b"Transfer-Encoding: chunked\r\n\r\n"]
+            head += b"Transfer-Encoding: chunked\r\n"
             content = chunk(content) if content else b""
             if ended:
                 content += last_chunk(trailers)
-        else:
-            pieces = [*head, b"\r\n"]
         if len(content) <= JOIN_LIMIT:
-            self._transport.write(b"".join([*pieces, content]))
+            self._transport.write(head + b"\r\n" + content)
         else:
-            self._transport.writelines([b"".join(pieces), content])
+            self._transport.writelines([head + b"\r\n", content])
 
     def send_body(self, content: bytes, ended: bool, trailers: Sequence[Field]) -> None:
         """Sends more of the request's body."""
@@ -116,7 +114,7 @@ class BackendConnection(asyncio.Protocol):
     def _head(self, asker: Asker, data: bytes) -> None:
         end = data.find(b"\r\n\r\n")
         while end >= 0:
-            head = parse_response_head(data[:end], self._method)
+            head = parse_response_head(data[:end])
             data = data[end + 4 :]
             if head.status >= 200 or head.status == 101:
                 self._buffer = b""
@@ -131,26 +129,30 @@ class BackendConnection(asyncio.Protocol):
                 raise refusal
 
     def _response(self, asker: Asker, head: ResponseHead, data: bytes) -> None:
-        self._keep = head.keep and self._sent_all
-        if head.status == 101:
+        status, length = head.status, head.length
+        if status == 101:
             self._keep = False
             self._tunnel = True
             self._reader = reader_of(UNTIL_CLOSE)
-            asker.response(head, data, False, NO_TRAILERS)
+            asker.response(head, UNTIL_CLOSE, data, False, NO_TRAILERS)
             return
-        length = head.length
+        if length and self._method == b"HEAD":
+            length = 0
+        self._keep = head.keep and self._sent_all and length != UNTIL_CLOSE
         if length == 0:
-            if data:
-                self._keep = False
+            self._keep = self._keep and not data
             self._done()
-            asker.response(head, b"", True, NO_TRAILERS)
-            return
-        self._reader = reader = reader_of(length)
-        content, rest = reader.feed(data) if data else (b"", b"")
-        if reader.ended:
-            self._keep = self._keep and not rest
+            asker.response(head, 0, b"", True, NO_TRAILERS)
+        elif len(data) == length:
             self._done()
-        asker.response(head, content, reader.ended, reader.trailers)
+            asker.response(head, length, data, True, NO_TRAILERS)
+        else:
+            self._reader = reader = reader_of(length)
+            content, rest = reader.feed(data) if data else (b"", b"")
+            if reader.ended:
+                self._keep = self._keep and not rest
+                self._done()
+            asker.response(head, length, content, reader.ended, reader.trailers)
 
     def _body(self, asker: Asker, data: bytes) -> None:
         reader = self._reader

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lb7.auth.verdict import ConnectionInfo
+from lb7.deadlines import Deadlines
 from lb7.exchange import Exchange
 from lb7.fields import Field
 from lb7.http1.body import BadBody, BodyReader, reader_of
@@ -42,7 +43,7 @@ class ClientConnection(ByteSide):
 
     __slots__ = (
         "_buffer", "_chunked", "_closing", "_content", "_listener", "_needs_linger", "_pumping",
-        "_reader", "_tunnel", "exchange", "forwarding", "info", "requests", "trusted",
+        "_reader", "_tunnel", "_waiting", "exchange", "forwarding", "info", "requests", "trusted",
     )  # fmt: skip
 
     def __init__(self, listener: ListenerState) -> None:
@@ -57,6 +58,7 @@ class ClientConnection(ByteSide):
         self._chunked = False
         self._pumping = False
         self._tunnel = False
+        self._waiting: Deadlines[ClientConnection] | None = None
         self.requests = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -66,7 +68,7 @@ class ClientConnection(ByteSide):
         self.info: ConnectionInfo = listener.describe(self._transport)
         self.trusted, self.forwarding = listener.forwarding_of(self.info)
         if listener.opened(self):
-            listener.plan.heads.start(self)
+            self._wait(listener.plan.heads)
         else:
             self._refuse(Refused(429, TOO_MANY_CONNECTIONS, "too many connections of this client"))
 
@@ -106,28 +108,38 @@ class ClientConnection(ByteSide):
         end = data.find(b"\r\n\r\n")
         if end < 0 or end > plan.limits.head or data[0] == 13:
             return self._unusual(data, end)
-        plan.idles.stop(self)
-        plan.heads.stop(self)
         head = parse_request_head(data[:end], plan.limits)
         self._buffer = data[end + 4 :]
+        section = head.section
         self.requests += 1
-        self._closing = not head.keep or self.requests == plan.limits.requests or self._listener.draining
+        self._closing = not section.keep or self.requests == plan.limits.requests or self._listener.draining
+        self._wait(None)
         exchange = self.exchange = Exchange(self, self._listener, plan, head)
-        if head.length == 0:
+        if section.length == 0:
             exchange.start(b"", True)
-            return True
-        self._reader = reader = reader_of(head.length)
-        self._content = 0
-        limit = plan.limits.body
-        if limit is not None and head.length > limit:
-            self._needs_linger = True
-            exchange.refuse(Refused(413, BODY_TOO_LARGE, f"a body of more than {limit} bytes"))
-            return True
-        content = self._feed(reader, exchange)
-        exchange.start(content, reader.ended)
+        else:
+            self._start_with_body(exchange, section.length, plan.limits.body)
         return True
 
-    def _feed(self, reader: BodyReader, exchange: Exchange) -> bytes:
+    def _start_with_body(self, exchange: Exchange, length: int, limit: int | None) -> None:
+        self._reader = reader = reader_of(length)
+        self._content = 0
+        if limit is not None and length > limit:
+            self._needs_linger = True
+            exchange.refuse(Refused(413, BODY_TOO_LARGE, f"a body of more than {limit} bytes"))
+            return
+        content = self._feed(reader)
+        exchange.start(content, reader.ended)
+
+    def _wait(self, deadlines: Deadlines[ClientConnection] | None) -> None:
+        """Waits with this deadline and no other."""
+        if self._waiting is not None:
+            self._waiting.stop(self)
+        self._waiting = deadlines
+        if deadlines is not None:
+            deadlines.start(self)
+
+    def _feed(self, reader: BodyReader) -> bytes:
         """The content that is in the buffer."""
         if not self._buffer:
             return b""
@@ -156,9 +168,8 @@ class ClientConnection(ByteSide):
         refusal = refuse_unfinished(data, plan.limits)
         if refusal is not None:
             raise refusal
-        if self.requests:
-            plan.idles.stop(self)
-            plan.heads.start_once(self)
+        if self._waiting is not plan.heads:
+            self._wait(plan.heads)
         return False
 
     def _body(self, data: bytes) -> None:
@@ -184,12 +195,12 @@ class ClientConnection(ByteSide):
         if content or reader.ended:
             exchange.request_body(content, reader.ended, reader.trailers)
 
-    def respond_interim(self, status: int, reason: bytes, lines: Sequence[bytes]) -> None:
+    def respond_interim(self, status: int, reason: bytes, lines: bytes) -> None:
         """Sends a 1xx response other than 101."""
-        self._transport.write(b"".join([b"HTTP/1.1 %d %b\r\n" % (status, reason), *lines, b"\r\n"]))
+        self._transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, reason, lines))
 
     def respond(
-        self, status: int, reason: bytes, lines: list[bytes], length: int, content: bytes, ended: bool,
+        self, status: int, reason: bytes, lines: bytes, length: int, content: bytes, ended: bool,
         trailers: Sequence[Field], minor: int,
     ) -> None:  # fmt: skip
         """Sends the final response's head (without fields of the hop) and the first of its body.
@@ -218,9 +229,9 @@ class ClientConnection(ByteSide):
         if ended and self._tunnel:
             self.half_close()
 
-    def switch_protocol(self, reason: bytes, lines: Sequence[bytes], content: bytes) -> None:
+    def switch_protocol(self, reason: bytes, lines: bytes, content: bytes) -> None:
         """Sends a 101 and is a tunnel from now on: what the client sends is a body without end."""
-        self._transport.write(b"".join([b"HTTP/1.1 101 %b\r\n" % reason, *lines, b"\r\n", content]))
+        self._transport.write(b"HTTP/1.1 101 %b\r\n%b\r\n%b" % (reason, lines, content))
         self._tunnel = self._closing = True
         self._reader = reader_of(UNTIL_CLOSE)
         rest, self._buffer = self._buffer, b""
@@ -240,7 +251,7 @@ class ClientConnection(ByteSide):
         if self._buffer:
             self._pump()
         if self.exchange is None and not self._closing:
-            self._listener.plan.idles.start(self)
+            self._wait(self._listener.plan.idles)
 
     def cut_off(self) -> None:
         """The exchange is over and its response is not whole: a reset, because only that tells every client so."""
@@ -256,20 +267,18 @@ class ClientConnection(ByteSide):
             self.exchange.refuse(refusal)
             return
         body = f"{refusal.status} {phrase(refusal.status).decode()}: {refusal.detail}\n".encode()
-        lines = [b"Content-Type: text/plain; charset=utf-8\r\n", b"Content-Length: %d\r\n" % len(body)]
+        lines = b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n" % len(body)
         self._listener.refused(self, refusal, len(body))
         self.respond(refusal.status, phrase(refusal.status), lines, len(body), body, True, (), 1)
         self._end()
 
     def _end(self) -> None:
         """Closes; a client that may still be sending is read for a while, so that no reset eats the answer."""
-        plan = self._listener.plan
-        plan.idles.stop(self)
-        plan.heads.stop(self)
+        self._wait(None)
         self._reader = None
         self._buffer = b""
         if self._needs_linger and self.linger():
-            plan.lingers.start(self)
+            self._wait(self._listener.plan.lingers)
         else:
             self.close()
 
@@ -304,6 +313,7 @@ class ClientConnection(ByteSide):
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         self.is_closed = True
+        self._wait(None)
         self._listener.closed(self)
         exchange, self.exchange = self.exchange, None
         if exchange is not None:

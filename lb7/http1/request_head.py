@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 
-from lb7.fields import TOKEN, BadField, Field, Kind, parse_line, recall
+from lb7.fields import TOKEN, BadField, Kind, parse_line, recall
+from lb7.forwarding import request_fields, upgrade_text
 from lb7.http1.framing import connection_options, content_length, is_chunked
-from lb7.message import CHUNKED, RequestHead
+from lb7.message import CHUNKED, RequestHead, RequestSection
 from lb7.model import HttpLimits
 from lb7.refusal import (
     BAD_REQUEST,
@@ -29,6 +30,10 @@ SINGLE = Kind.HOST | Kind.CONTENT_LENGTH | Kind.TRANSFER_ENCODING
 """Fields that a request must not repeat, not even with the same value."""
 QUIET = Kind.HOST | Kind.FORWARDING | Kind.REQUEST_ID | Kind.TRACEPARENT
 """Kinds that say nothing about the body or the connection."""
+SLASH = 0x2F
+REMEMBERED_SECTIONS = 1024
+REMEMBERED_LENGTH = 1024
+"""At most about 4 MiB of field sections are remembered by a worker; longer ones are parsed each time."""
 
 
 def bad(detail: str) -> Refused:
@@ -36,78 +41,93 @@ def bad(detail: str) -> Refused:
     return Refused(400, BAD_REQUEST, detail)
 
 
+_sections: dict[bytes, RequestSection] = {}
+
+
 def parse_request_head(block: bytes, limits: HttpLimits) -> RequestHead:
     """The head of one request, without the empty line that ends it. Raises Refused."""
-    lines = block.split(b"\r\n")
-    found = REQUEST_LINE.fullmatch(lines[0])
+    line, _, rest = block.partition(b"\r\n")
+    found = REQUEST_LINE.fullmatch(line)
     if found is None:
-        raise _bad_request_line(lines[0])
+        raise _bad_request_line(line)
     method, target, minor = found.groups()
     if len(target) > limits.target:
         raise Refused(414, TARGET_TOO_LONG, f"a target of {len(target)} bytes, more than {limits.target}")
-    del lines[0]
-    if len(lines) > limits.header_count:
-        raise Refused(431, TOO_MANY_FIELDS, f"{len(lines)} fields, more than {limits.header_count}")
+    remembered = _sections.get(rest) if minor == b"1" else None
+    section = remembered or _section(rest, 1 if minor == b"1" else 0)
+    if len(section.fields) > limits.header_count:
+        raise Refused(431, TOO_MANY_FIELDS, f"{len(section.fields)} fields, more than {limits.header_count}")
+    host = section.host
+    if target[0] != SLASH or method == b"CONNECT":
+        target, host = _other_target(method, target, host)
+    return RequestHead(method, target, host, section, 1 if minor == b"1" else 0)
+
+
+def _section(block: bytes, minor: int) -> RequestSection:
+    """The fields, parsed; those of HTTP/1.1 are remembered, because a client sends the same again and again."""
     try:
-        fields = [recall(line) or parse_line(line) for line in lines]
+        fields = [recall(line) or parse_line(line) for line in block.split(b"\r\n")] if block else []
     except BadField as error:
         raise bad(str(error)) from None
-    return _head(method, target, fields, 1 if minor == b"1" else 0)
+    section = RequestSection(tuple(fields))
+    _kinds(section, minor)
+    section.keep = minor == 1
+    if section.kinds & ~QUIET:
+        _framed(section, minor)
+    passed = request_fields(section)
+    section.passed = b"".join([field.line for field in passed])
+    section.passed_text = section.passed.decode("latin-1")
+    section.hop_text = upgrade_text(section)
+    section.user_agent = (section.get(b"user-agent") or b"").decode("latin-1")
+    if minor == 1 and len(block) <= REMEMBERED_LENGTH:
+        if len(_sections) >= REMEMBERED_SECTIONS:
+            _sections.clear()
+        _sections[block] = section
+    return section
 
 
-def _head(method: bytes, target: bytes, fields: list[Field], minor: int) -> RequestHead:
+def _kinds(section: RequestSection, minor: int) -> None:
     kinds = 0
-    host = b""
-    for field in fields:
+    for field in section.fields:
         kind = field.kind
         if kind:
             if kinds & kind & SINGLE:
                 raise bad(f"more than one {field.name.decode()}")
             kinds |= kind
             if kind == Kind.HOST:
-                host = field.value
+                section.host = field.value
     if kinds & Kind.HOST:
-        if HOST.fullmatch(host) is None:
+        if HOST.fullmatch(section.host) is None:
             raise bad("a Host that is no host")
     elif minor == 1:
         raise bad("no Host")
-    if target[0] != 0x2F or method == b"CONNECT":
-        target, host = _other_target(method, target, host)
-    head = RequestHead(method, target, host, fields, minor)
-    head.kinds = kinds
-    if kinds & ~QUIET:
-        _framed(head)
-    return head
+    section.kinds = kinds
 
 
-def _framed(head: RequestHead) -> None:
-    kinds = head.kinds
+def _framed(section: RequestSection, minor: int) -> None:
+    kinds = section.kinds
     if kinds & Kind.CONNECTION:
-        head.options = connection_options(head.values(b"connection"))
-        head.keep = b"close" not in head.options and (head.minor == 1 or b"keep-alive" in head.options)
+        section.options = connection_options(section.values(b"connection"))
+        section.keep = b"close" not in section.options and (minor == 1 or b"keep-alive" in section.options)
     if kinds & Kind.TRANSFER_ENCODING:
         if kinds & Kind.CONTENT_LENGTH:
             raise bad("both Content-Length and Transfer-Encoding")
-        if head.minor == 0:
+        if minor == 0:
             raise bad("Transfer-Encoding in HTTP/1.0")
-        if not is_chunked(head.get(b"transfer-encoding")):
+        if not is_chunked(section.get(b"transfer-encoding")):
             raise bad("a Transfer-Encoding other than chunked")
-        head.length = CHUNKED
+        section.length = CHUNKED
     elif kinds & Kind.CONTENT_LENGTH:
-        length = content_length(head.get(b"content-length") or b"")
+        length = content_length(section.get(b"content-length") or b"")
         if length is None:
             raise bad("a Content-Length that is no number")
-        head.length = length
+        section.length = length
     if kinds & Kind.EXPECT:
-        _expects(head)
-    if kinds & Kind.UPGRADE and b"upgrade" in head.options and head.minor == 1:
-        head.upgrade = head.get(b"upgrade") or b""
-
-
-def _expects(head: RequestHead) -> None:
-    if [value.lower() for value in head.values(b"expect")] != [b"100-continue"]:
-        raise Refused(417, BAD_REQUEST, "an expectation other than 100-continue")
-    head.expects_continue = head.minor == 1 and head.length != 0
+        if [value.lower() for value in section.values(b"expect")] != [b"100-continue"]:
+            raise Refused(417, BAD_REQUEST, "an expectation other than 100-continue")
+        section.expects_continue = minor == 1 and section.length != 0
+    if kinds & Kind.UPGRADE and b"upgrade" in section.options and minor == 1:
+        section.upgrade = section.get(b"upgrade") or b""
 
 
 def _other_target(method: bytes, target: bytes, host: bytes) -> tuple[bytes, bytes]:

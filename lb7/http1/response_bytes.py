@@ -29,17 +29,15 @@ def status_line(status: int, reason: bytes) -> bytes:
     return line
 
 
-def head_bytes(status: int, reason: bytes, lines: Sequence[bytes], chunked: bool, close: bool, minor: int) -> bytes:
+def head_bytes(status: int, reason: bytes, lines: bytes, chunked: bool, close: bool, minor: int) -> bytes:
     """The whole head; minor is of the client's version, which for 1.0 must hear that the connection stays."""
-    pieces = [status_line(status, reason), *lines]
     if chunked:
-        pieces.append(CHUNKED_LINE)
+        lines += CHUNKED_LINE
     if close:
-        pieces.append(CLOSE_LINE)
+        lines += CLOSE_LINE
     elif minor == 0:
-        pieces.append(KEEP_LINE)
-    pieces.append(b"\r\n")
-    return b"".join(pieces)
+        lines += KEEP_LINE
+    return status_line(status, reason) + lines + b"\r\n"
 
 
 def chunked_content(content: bytes, ended: bool, trailers: Sequence[Field]) -> bytes:

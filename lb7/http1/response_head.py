@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from lb7.fields import BadField, Field, Kind, parse_line, recall
+from lb7.forwarding import VIA, response_fields
 from lb7.http1.framing import connection_options, content_length, is_chunked
 from lb7.message import CHUNKED, UNTIL_CLOSE, ResponseHead
 from lb7.refusal import BAD_RESPONSE, Refused
@@ -16,6 +17,8 @@ STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t\x20-\x7e\x80-
 HEAD_LIMIT = 64 * 1024
 FIELDS_LIMIT = 256
 REMEMBERED_STATUS_LINES = 256
+REMEMBERED_HEADS = 1024
+REMEMBERED_LENGTH = 1024
 SINGLE = Kind.CONTENT_LENGTH | Kind.TRANSFER_ENCODING
 BODILESS = frozenset({204, 304})
 
@@ -27,8 +30,17 @@ def bad(detail: str) -> Refused:
     return Refused(502, BAD_RESPONSE, detail)
 
 
-def parse_response_head(block: bytes, method: bytes) -> ResponseHead:
-    """The head of a response to a request of that method, without the empty line. Raises Refused."""
+_heads: dict[bytes, ResponseHead] = {}
+
+
+def parse_response_head(block: bytes) -> ResponseHead:
+    """The head of a response, without the empty line that ends it; heads that come again are remembered.
+
+    Raises Refused. Its length is what the fields and the status say; to HEAD there is no body all the same.
+    """
+    head = _heads.get(block)
+    if head is not None:
+        return head
     lines = block.split(b"\r\n")
     minor, status, phrase = _status_lines.get(lines[0]) or _status_line(lines[0])
     del lines[0]
@@ -38,16 +50,20 @@ def parse_response_head(block: bytes, method: bytes) -> ResponseHead:
         fields = [recall(line) or parse_line(line) for line in lines]
     except BadField as error:
         raise bad(str(error)) from None
-    head = ResponseHead(status, phrase, fields, minor)
+    head = ResponseHead(status, phrase, tuple(fields), minor)
     head.kinds = _kinds(fields)
+    head.keep = minor == 1
     if head.kinds & Kind.CONNECTION:
         head.options = connection_options(head.values(b"connection"))
         head.keep = b"close" not in head.options and (minor == 1 or b"keep-alive" in head.options)
     head.length = _length(head)
-    if method == b"HEAD" or status < 200 or status in BODILESS:
+    if status < 200 or status in BODILESS:
         head.length = 0
-    elif head.length == UNTIL_CLOSE:
-        head.keep = False
+    head.passed = b"".join([*[field.line for field in response_fields(head)], VIA])
+    if len(block) <= REMEMBERED_LENGTH:
+        if len(_heads) >= REMEMBERED_HEADS:
+            _heads.clear()
+        _heads[block] = head
     return head
 
 
