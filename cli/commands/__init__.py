@@ -43,6 +43,7 @@ COMMANDS: dict[str, Entry] = {
     "enable": Entry("admin", "Send new flows to a backend again.", OPERATE),
     "disable": Entry("admin", "Send no new flow to a backend, and end those it has.", OPERATE),
     "weight": Entry("admin", "Set the weight of a backend.", OPERATE),
+    "import": Entry("import_envoy", "Print a static Envoy configuration as one of lbctl.", FILES, "import_"),
     "export": Entry("export", "Print the same balancing as an nft or iptables script.", FILES),
     "replay": Entry("replay", "Run a recorded capture through packet mode.", FILES),
     "completion": Entry("completion", "Print the completion script of a shell.", FILES),

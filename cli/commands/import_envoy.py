@@ -1,0 +1,41 @@
+"""`lbctl import envoy`: a configuration of another proxy as one of lbctl.
+
+The rule: what is printed validates; what cannot be imported is told with its place, and then nothing is printed.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from cli.commands.command import command, present, warn
+
+
+@command("import", "lbctl import envoy envoy.yaml > lb.yaml", "lbctl import envoy - < envoy.json")
+@click.argument("proxy", type=click.Choice(["envoy"]), metavar="envoy")
+@click.argument("file", type=click.Path(allow_dash=True))
+def import_(proxy: str, file: str) -> None:
+    """Print the Envoy v2 or v3 static configuration in FILE (YAML or JSON, `-` for standard input) as a configuration
+    of lbctl. Comments in it say what differs.
+
+    Exit status: 0 done, 2 something in it cannot be imported.
+    """
+    from cli.config.loader import load
+    from cli.envoy.convert import imported
+
+    made = imported(_content(file), file)
+    warn(load(made, f"{file} as imported").warnings)
+    present({"file": file, "configuration": made}, lambda document: str(document["configuration"]).rstrip("\n"))
+
+
+def _content(file: str) -> str:
+    from cli.config.errors import ConfigError, Problem
+
+    try:
+        return sys.stdin.buffer.read().decode() if file == "-" else Path(file).read_text("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(file, [Problem((), f"cannot be read: {error.strerror}")]) from None
+    except UnicodeDecodeError:
+        raise ConfigError(file, [Problem((), "the file is not UTF-8 text")]) from None
