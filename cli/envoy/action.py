@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cli.config.document import Value
-from cli.config.errors import written_path
+from cli.config.errors import Problem, written_path
 from cli.envoy.cluster import CONNECT, Cluster
 from cli.envoy.node import Node, duration
 
@@ -41,7 +41,7 @@ def action(node: Node, clusters: Mapping[str, Cluster], names: Mapping[str, str]
     inner = node.node(kind) if kind else None
     if inner is None:
         if not any(node.has(key) for key in (*ACTIONS, "filter_action", "non_forwarding_action")):
-            node.fail("route", "is missing")
+            node.report.problems.append(Problem(node.path, "has none of route, redirect and direct_response"))
         return {}
     if kind == "redirect":
         return {"redirect": _redirect(inner)}

@@ -69,9 +69,12 @@ class Node:
         return (*self.path, self.written.get(key, key))
 
     def fail(self, key: str, message: str) -> None:
-        """Something is wrong with a field."""
+        """Something is wrong with a field, or it is missing."""
         self._asked.add(key)
-        self.report.problems.append(Problem(self.place(key), message))
+        there = key in self._values
+        self.report.problems.append(
+            Problem(self.place(key) if there else self.path, message if there else f"{key} {message}")
+        )
 
     def refuse(self, key: str, reason: str) -> None:
         """A field that lbctl cannot honour, where it is there."""
