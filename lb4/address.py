@@ -69,7 +69,7 @@ class Bind:
 
 def family_of(ip: IPAddress) -> Family:
     """The address family of an address, in nft's words."""
-    return "ip" if ip.version == 4 else "ip6"
+    return "ip" if isinstance(ip, IPv4Address) else "ip6"
 
 
 def written(ip: IPAddress, port: str | None) -> str:

@@ -6,7 +6,7 @@ The rule: pure; a backend is named `SERVICE BACKEND`, as the commands that chang
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from enum import Enum
 from typing import Literal
 
@@ -72,9 +72,24 @@ def _backends(service: str, before: Mapping[str, Backend], after: Mapping[str, B
 
 
 def differences(old: object, new: object) -> str:
-    """`weight 1 → 3, admin enabled → draining`: the fields of two values of one dataclass that differ."""
-    names = [f.name for f in fields(old) if getattr(old, f.name) != getattr(new, f.name)]  # type: ignore[arg-type]
-    return ", ".join(f"{name} {shown(getattr(old, name))} → {shown(getattr(new, name))}" for name in names)
+    """`weight 1 → 3, limits connections none → 100`: the fields of two values of one dataclass that differ."""
+    return ", ".join(_differences(old, new))
+
+
+def _differences(old: object, new: object, within: str = "") -> Iterator[str]:
+    for each in fields(old):  # type: ignore[arg-type]
+        before, after, name = getattr(old, each.name), getattr(new, each.name), within + each.name.replace("_", " ")
+        if before == after:
+            continue
+        if _is_plain(before) and type(before) is type(after):
+            yield from _differences(before, after, f"{name} ")
+        else:
+            yield f"{name} {shown(before)} → {shown(after)}"
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is a dataclass that has no text of its own."""
+    return is_dataclass(value) and "__str__" not in type(value).__dict__
 
 
 def shown(value: object) -> str:
@@ -82,5 +97,17 @@ def shown(value: object) -> str:
     if isinstance(value, Enum):
         return str(value.value)
     if isinstance(value, tuple):
-        return f"{len(value)} entries" if len(value) > 3 else ", ".join(map(str, value)) or "none"
-    return "none" if value is None or value == "" else str(value)
+        return f"{len(value)} entries" if len(value) > 3 else ", ".join(map(shown, value)) or "none"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if _is_plain(value):
+        return f"({', '.join(_set_fields(value))})"
+    return "none" if value is None or value in ("", b"") else str(value)
+
+
+def _set_fields(value: object) -> Iterator[str]:
+    """Name and value of the fields that are not at their default."""
+    for each in fields(value):  # type: ignore[arg-type]
+        here = getattr(value, each.name)
+        if each.default is MISSING or here != each.default:
+            yield f"{each.name.replace('_', ' ')} {shown(here)}"

@@ -33,7 +33,7 @@ def text(document: dict[str, Any]) -> str:
     """A line for each finding, its fix below it, and how many of each level."""
     findings = document["findings"]
     lines = [line for finding in findings for line in finding_lines(finding)]
-    levels = [finding["level"] for finding in findings]
+    levels = [finding["level"] for finding in findings if not finding.get("fixed")]
     counts = [counted(levels.count(level), level) for level in ("problem", "warning") if level in levels]
     return "\n".join([*lines, ", ".join(counts) or "All is well."])
 

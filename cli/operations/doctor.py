@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
+from collections.abc import Iterable
 from fcntl import ioctl
 from pathlib import Path
 from struct import Struct
@@ -94,7 +95,13 @@ def facts(context: Context, balancer: Balancer) -> Facts:
     """What is so here now."""
     interfaces = {name: mtu_of(name) for _, name in socket.if_nameindex() if name != "lo"}
     paths = [
-        *(FORWARD4, FORWARD6, LOCAL_PORTS, *BRIDGE, *(CONNTRACK + name for name in TRACKING)),
+        *(
+            FORWARD4,
+            FORWARD6,
+            LOCAL_PORTS,
+            *(BRIDGE if has_bridge(interfaces) else ()),
+            *(CONNTRACK + name for name in TRACKING),
+        ),
         *(f"net/ipv4/conf/{name}/{key}" for name in ("all", *interfaces) for key in PER_INTERFACE),
     ]
     settings = {path: text for path in paths if (text := setting_of(path)) is not None}
@@ -117,6 +124,11 @@ def setting_of(path: str) -> str | None:
         return (SYS / path).read_text().strip()
     except OSError:
         return None
+
+
+def has_bridge(interfaces: Iterable[str]) -> bool:
+    """Whether one of the interfaces is a bridge."""
+    return any(Path(f"/sys/class/net/{name}/bridge").exists() for name in interfaces)
 
 
 def mtu_of(interface: str) -> int:

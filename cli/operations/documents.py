@@ -125,7 +125,6 @@ class StatusDocument(TypedDict):
 
     listeners: list[ListenerDocument]
     services: list[ServiceDocument]
-    warnings: NotRequired[list[str]]
 
 
 class FlowDocument(TypedDict):

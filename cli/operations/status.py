@@ -54,7 +54,7 @@ def status(context: Context, *, service: str | None = None) -> StatusDocument:
     """All that is in force, or one service with its listeners. Raises OperationError for a service there is none of."""
     found = in_force(context)
     if found is None:
-        return {"listeners": [], "services": [], "warnings": ["nothing is in force: `lbctl apply FILE` first"]}
+        return {"listeners": [], "services": []}
     balancer, overrides = found.balancer, context.state.overrides()
     names = sorted(balancer.services) if service is None else [service_of(balancer, service).name]
     listeners = [

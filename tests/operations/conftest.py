@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from socket import AF_UNSPEC
 
 import pytest
 
-from lb4.conntrack import KernelConntrack
+from lb4.conntrack import opened
+from lb4.conntrack_message import CT_DELETE, NLM_F_ACK, NLM_F_REQUEST, message
 from tests.operations.balancer import Balancer, Servers
 from tests.packet.network import Network, network
 
@@ -27,6 +30,6 @@ def lb(served: Network, tmp_path: Path) -> Iterator[Balancer]:
     yield Balancer(served, tmp_path)
     for table in Balancer(served, tmp_path).tables():
         Balancer(served, tmp_path).nft("delete", *table.split())
-    with served.inside("lb"):
-        tracked = KernelConntrack()
-        tracked.end(tracked.flows(translated=False))
+    with served.inside("lb"), closing(opened()) as sock:
+        sock.send(message(CT_DELETE, NLM_F_REQUEST | NLM_F_ACK, 1, AF_UNSPEC, b""))  # of no flow in particular: all
+        sock.recv(4096)

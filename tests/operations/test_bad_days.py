@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
 import time
 from contextlib import closing, nullcontext
 from dataclasses import replace
@@ -17,7 +19,7 @@ from cli.operations.error import OperationError
 from lb4.kernel_real import RealKernel
 from lb4.nft.diff import Transaction
 from tests.operations.balancer import BOTH, WEB, WEB_FIRST, Balancer, asked
-from tests.packet.network import Network
+from tests.packet.network import SERVERS, Network
 
 pytestmark = pytest.mark.root
 
@@ -167,3 +169,45 @@ def test_whole_processes(lb: Balancer) -> None:
     assert "bind" in error
     assert lb.run("status")[0] == 0
     assert lb.run("flush")[0] == 0
+
+
+def test_conntrack_table_full(lb: Balancer) -> None:
+    """Filled by datagrams to nobody: whatever asks conntrack still answers, and doctor says what is wrong."""
+    lb.apply(WEB)
+    most = int(Path("/proc/sys/net/netfilter/nf_conntrack_max").read_text())
+    with lb.connected() as kept:
+        who = asked(kept)
+        for start in range(0, most + 1000, 1 << 17):
+            fill(lb, min(1 << 17, most + 1000 - start))
+        full = [f for f in lb.do("doctor")["findings"] if f["name"] == "conntrack size"]
+        assert [f["level"] for f in full] == ["problem"]
+        assert len(lb.do("flows")) == 1
+        assert lb.do("status")["services"][0]["backends"]
+        assert lb.apply(BOTH)["flows"] == {"kept": 1, "ended": 0}
+        assert asked(kept) == who
+
+
+def fill(lb: Balancer, number: int) -> None:
+    """So many flows from one port, up to 131,072."""
+    with lb.client(socket.SOCK_DGRAM) as sender:
+        for each in range(number):
+            sender.sendto(b"", (SERVERS[each >> 16], (each & 0xFFFF) or 1))
+
+
+def test_a_full_disk(lb: Balancer) -> None:
+    lb.apply(WEB)
+    state = Path(lb.environment["LBCTL_STATE_DIR"])
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(state)], check=True)
+    try:
+        lb.apply(WEB)
+        (state / "filler").write_bytes(b"x" * 8192)
+        before = lb.ruleset()
+        with pytest.raises(OperationError, match=r"No space left.*LBCTL_STATE_DIR"):
+            lb.apply(BOTH + "# filled\n" * 2000)
+        assert lb.ruleset() == before
+        assert lb.plan(WEB) == []
+        (state / "filler").unlink()
+        lb.apply(BOTH)
+        assert lb.plan(BOTH) == []
+    finally:
+        subprocess.run(["umount", str(state)], check=True)

@@ -8,7 +8,18 @@ import pytest
 
 from lb4.address import parse_bind, parse_endpoint
 from lb4.changes import changes
-from lb4.model import AdminState, Backend, Balancer, Listener, Scheduler, SchedulerKind, Service
+from lb4.model import (
+    AdminState,
+    Backend,
+    Balancer,
+    HealthCheck,
+    Limits,
+    Listener,
+    Rate,
+    Scheduler,
+    SchedulerKind,
+    Service,
+)
 
 A, B = Backend(parse_endpoint("10.0.1.2:80")), Backend(parse_endpoint("10.0.2.2:80"))
 WEB = Listener("web", (parse_bind("192.0.2.10:80"),), service="web")
@@ -38,6 +49,21 @@ def with_backends(*backends: Backend) -> Balancer:
             with_backends(A),
             Balancer({"web": WEB}, {"web": Service("web", (A,), scheduler=Scheduler(SchedulerKind.MAGLEV))}),
             ["change service web: scheduler round-robin → maglev"],
+        ),
+        (
+            with_backends(A),
+            Balancer({"web": replace(WEB, limits=Limits(100, new_connections=Rate(5)))}, {"web": Service("web", (A,))}),
+            ["change listener web: limits connections none → 100, limits new connections none → 5/s"],
+        ),
+        (
+            with_backends(A),
+            Balancer({"web": WEB}, {"web": Service("web", (A,), health=HealthCheck("tcp", every=1.5))}),
+            ["change service web: health none → (type tcp, every 1.5)"],
+        ),
+        (
+            with_backends(A),
+            Balancer({"web": replace(WEB, binds=(*WEB.binds, *DNS.binds))}, {"web": Service("web", (A,))}),
+            ["change listener web: binds 192.0.2.10:80 → 192.0.2.10:80, 192.0.2.10:53"],
         ),
         (with_backends(A), replace(with_backends(A), listeners={"web": WEB, "dns": DNS}), ["add listener dns"]),
     ],
