@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lb4.flow import Flow
     from lb4.kernel import Kernel
     from lb4.model import Health
+    from lb4.packet.rules import PacketQueues
 
 CAP_NET_ADMIN = 12
 """linux/capability.h: the bit of CAP_NET_ADMIN."""
@@ -51,12 +52,24 @@ class Runtime(Protocol):
         """The queues of the hook that picks backends for the kernel, None while it does not run."""
         ...
 
+    def queues(self) -> PacketQueues | None:
+        """The queues of mode `packet`, None while nobody serves them."""
+        ...
+
     def health(self) -> Mapping[tuple[str, Endpoint], Health]:
         """What the checks found; a backend that is not checked has no entry."""
         ...
 
     def activity(self) -> Mapping[tuple[str, Endpoint], Activity]:
         """What passed through the modes that need a process."""
+        ...
+
+    def refused(self) -> Mapping[str, Mapping[str, int]]:
+        """By listener, by reason, packets that workers did not let in."""
+        ...
+
+    def packet_queues(self) -> tuple[Mapping[str, int], ...]:
+        """What each packet queue holds, dropped and could not do; keys: see lb4.packet.service."""
         ...
 
     def flows(self) -> tuple[tuple[str, str, Flow], ...]:

@@ -125,6 +125,9 @@ class StatusDocument(TypedDict):
 
     listeners: list[ListenerDocument]
     services: list[ServiceDocument]
+    queues: NotRequired[list[dict[str, int]]]
+    """Packet queues: queue (its number), packets waiting, dropped because it was full, failed, cut at the copy limit,
+    flows, and flows resumed from the worker before."""
 
 
 class FlowDocument(TypedDict):

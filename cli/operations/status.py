@@ -40,7 +40,7 @@ class Counts:
     """What every backend carried, and what every listener refused, by reason."""
 
     carried: dict[Key, Carried] = field(default_factory=dict)
-    refused: dict[str, dict[str, int]] = field(default_factory=dict)
+    refused: dict[str, Mapping[str, int]] = field(default_factory=dict)
 
     def of(self, key: Key) -> Carried:
         """A backend's counts, made where there are none yet."""
@@ -61,10 +61,12 @@ def status(context: Context, *, service: str | None = None) -> StatusDocument:
         listener for _, listener in sorted(balancer.listeners.items()) if service is None or listener.service == service
     ]
     counts = counted(context, balancer)
-    return {
+    document: StatusDocument = {
         "listeners": [listener_document(listener, counts.refused) for listener in listeners],
         "services": [service_document(balancer.services[name], counts, overrides) for name in names],
     }
+    queues = context.runtime.packet_queues() if context.runtime is not None else ()
+    return {**document, "queues": [dict(each) for each in queues]} if queues else document
 
 
 def counted(context: Context, balancer: Balancer) -> Counts:
@@ -72,7 +74,7 @@ def counted(context: Context, balancer: Balancer) -> Counts:
     counts, owners = Counts(), Attribution(balancer)
     if balancer.kernel_listeners():
         _count_elements(context, owners, counts)
-        counts.refused = _refused(context, balancer)
+        counts.refused.update(_refused(context, balancer))
     for _, name, flow in live_flows(context, owners):
         named = balancer.services.get(name)
         backend = None if named is None else owners.backend(named, flow.backend, flow.target.port)
@@ -84,6 +86,7 @@ def counted(context: Context, balancer: Balancer) -> Counts:
             carried.total += activity.total
             carried.packets += activity.packets
             carried.bytes += activity.bytes
+        counts.refused |= context.runtime.refused()
     return counts
 
 
@@ -133,7 +136,7 @@ def _may_refuse(listener: Listener, balancer: Balancer) -> bool:
     return filtered or not all(service.eligible(family) for family in listener.families)
 
 
-def listener_document(listener: Listener, refused: Mapping[str, dict[str, int]]) -> ListenerDocument:
+def listener_document(listener: Listener, refused: Mapping[str, Mapping[str, int]]) -> ListenerDocument:
     """The document of one listener."""
     return {
         "name": listener.name,
@@ -141,7 +144,7 @@ def listener_document(listener: Listener, refused: Mapping[str, dict[str, int]])
         "protocol": listener.protocol.value,
         "bind": [str(bind) for bind in listener.binds],
         "service": listener.service or None,
-        "refused": refused.get(listener.name, {}),
+        "refused": dict(refused.get(listener.name, {})),
     }
 
 

@@ -15,7 +15,7 @@ from lb4.compile import Assistance, CompileError, compile_table
 from lb4.datapath import endpoint_of
 from lb4.flow import Flow
 from lb4.kernel import GenerationMoved
-from lb4.model import Balancer
+from lb4.model import Balancer, Mode
 from lb4.nft.diff import Transaction, diff
 from lb4.nft.lower import lower_table
 from lb4.nft.program import LoweredTable
@@ -34,10 +34,12 @@ class Flows:
 
 def table_of(context: Context, balancer: Balancer) -> LoweredTable | None:
     """The table that forwards the balancer's listeners, None where the kernel forwards none. Raises OperationError."""
-    if not balancer.kernel_listeners():
+    queues = None if context.runtime is None else context.runtime.queues()
+    hooked = queues is not None and any(each.mode is Mode.PACKET for each in balancer.listeners.values())
+    if not balancer.kernel_listeners() and not hooked:
         return None
     try:
-        table: LoweredTable = lower_table(compile_table(balancer, assistance_of(context)))
+        table: LoweredTable = lower_table(compile_table(balancer, assistance_of(context), queues))
     except CompileError as error:
         raise OperationError(str(error), exit=2) from None
     return table

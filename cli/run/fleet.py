@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cli.config.model import Configuration
-from cli.run.parts import MODULES, SOCKET_MODES, listeners_of
+from cli.run.parts import MODULES, SINGLE, SOCKET_MODES, listeners_of
 from cli.run.sockets import BindError, close_sockets, open_sockets, ports_of
 from cli.run.workers import Heard, Worker
 from lb4.address import Bind
@@ -88,7 +88,7 @@ class Fleet:
             for worker in self.workers[kind]:
                 worker.configure(part)
             return
-        count = self.size if kind in SOCKET_MODES else 1
+        count = 1 if kind in SINGLE else self.size
         self.workers[kind] = [Worker(kind, MODULES[kind], index, self.user, part) for index in range(count)]
 
     def _resocket(self, kind: str, prepared: Prepared) -> None:

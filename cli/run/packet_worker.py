@@ -19,12 +19,17 @@ from cli.operations.context import run_directory
 from cli.run.log import event, to_standard_error
 from lb4.packet.host import HostUnfit
 from lb4.packet.packet_queue import QueueError
-from lb4.packet.service import PacketPart, PacketService
+from lb4.packet.part import PacketPart
+from lb4.packet.queue_netfilterqueue import NetfilterQueueQueue
+from lb4.packet.queue_netlink import NetlinkQueue
+from lb4.packet.service import PacketService
 from lb4.worker.channel import WorkerEnd
 from lb4.worker.messages import AskStatistics, Configure, Drain, ServicesChanged
 from lb4.worker.privileges import CAP_NET_ADMIN, drop
 
 TICK = 0.5
+QUEUE = "LBCTL_PACKET_QUEUE"
+"""The environment variable that, set to `netfilterqueue`, has packets come by libnetfilter_queue."""
 WARNING = 30
 
 
@@ -62,7 +67,7 @@ class PacketWorker:
                 self._service.reconfigure(part)
             else:
                 service = PacketService(part, self._index, self._directory, _log)
-                service.start()
+                service.start(NetfilterQueueQueue if os.environ.get(QUEUE) == "netfilterqueue" else NetlinkQueue)
                 asyncio.get_running_loop().add_reader(service.fileno(), service.process)
                 self._service = service
         except (HostUnfit, QueueError, OSError) as error:

@@ -7,17 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from cli.config.model import Configuration
 from cli.run.health_worker import Target
-from lb4.model import Listener, Mode, Service
+from lb4.model import Balancer, Listener, Mode, Service
+from lb4.packet.part import AssistPart, PacketPart
 from lb4.terminate.model import TerminateListener, TerminatePart
 from lb7.files import Files
 from lb7.part import HttpPart
 
-MODULES = {"http": "lb7.worker", "terminate": "cli.run.terminate_worker", "health": "cli.run.health_worker"}
+MODULES = {
+    "http": "lb7.worker",
+    "terminate": "cli.run.terminate_worker",
+    "health": "cli.run.health_worker",
+    "packet": "cli.run.packet_worker",
+    "assist": "cli.run.assist_worker",
+}
 SOCKET_MODES = {"http": Mode.HTTP, "terminate": Mode.TERMINATE}
 """The kinds whose listeners have sockets in user space."""
+SINGLE = frozenset({"health", "assist"})
+"""The kinds that have one worker."""
 
 
 def health_part(services: Mapping[str, Service]) -> tuple[Target, ...]:
@@ -48,6 +58,33 @@ def _terminated(configuration: Configuration, listener: Listener) -> TerminateLi
     )
 
 
+def packet_part(configuration: Configuration, services: Mapping[str, Service], workers: int) -> PacketPart | None:
+    """The listeners of mode `packet` and their services as they are now."""
+    listeners = {each.name: each for each in configuration.of_mode(Mode.PACKET)}
+    if not listeners:
+        return None
+    return PacketPart(_balancer(listeners, services), workers, modules=_directory(configuration))
+
+
+def assist_part(configuration: Configuration, services: Mapping[str, Service]) -> AssistPart | None:
+    """The listeners that the kernel forwards with a scheduler that needs a process."""
+    listeners = {
+        each.name: each
+        for each in configuration.balancer.kernel_listeners()
+        if services[each.service].scheduler.needs_process
+    }
+    return AssistPart(_balancer(listeners, services), _directory(configuration)) if listeners else None
+
+
+def _balancer(listeners: Mapping[str, Listener], services: Mapping[str, Service]) -> Balancer:
+    return Balancer(listeners, {each.service: services[each.service] for each in listeners.values()})
+
+
+def _directory(configuration: Configuration) -> str:
+    """Where the file is: modules of a user's own schedulers lie beside it."""
+    return str(Path(configuration.origin).parent) if configuration.origin else ""
+
+
 def listeners_of(kind: str, configuration: Configuration) -> tuple[Listener, ...]:
     """The listeners whose sockets the workers of a kind serve."""
     mode = SOCKET_MODES.get(kind)
@@ -71,4 +108,6 @@ def parts_of(
         "health": health or None,
         "http": http_part(configuration, services, files, workers) if configuration.http.listeners else None,
         "terminate": terminate_part(configuration, services) if terminated else None,
+        "packet": packet_part(configuration, services, workers),
+        "assist": assist_part(configuration, services),
     }

@@ -18,7 +18,12 @@ from cli.run.sockets import BindError
 from lb4.address import AddressError, Endpoint, parse_endpoint
 from lb4.compile_filters import Assistance
 from lb4.flow import Flow
-from lb4.model import Health, Protocol
+from lb4.kernel import Kernel
+from lb4.marks import QUEUE_BASE
+from lb4.model import Health, Mode, Protocol
+from lb4.packet.host import HostUnfit, make_fit
+from lb4.packet.queue_message import COPY_MAX
+from lb4.packet.rules import PacketQueues
 from lb7.files import FileError
 
 ANSWER_TIMEOUT = 2.0
@@ -30,9 +35,13 @@ Statistics = list[Mapping[str, object]]
 class LiveRuntime:
     """Implements cli.operations.context.Runtime."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, fleet: Fleet, ask: Callable[[], Awaitable[Statistics]]) -> None:
-        """ask: has every worker tell its statistics, within the event loop."""
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, fleet: Fleet, ask: Callable[[], Awaitable[Statistics]], kernel: Kernel
+    ) -> None:
+        """ask: has every worker tell its statistics, within the event loop. kernel: asked for its features, once."""
         self._loop = loop
+        self._kernel = kernel
+        self._features: frozenset[str] | None = None
         self._fleet = fleet
         self._ask = ask
         self.prepared: Prepared | None = None
@@ -44,13 +53,24 @@ class LiveRuntime:
             self.prepared.discard()
             self.prepared = None
         try:
+            if configuration.of_mode(Mode.PACKET):
+                make_fit(COPY_MAX)
             self.prepared = self._fleet.prepare(configuration)
-        except (BindError, FileError) as error:
+        except (BindError, FileError, HostUnfit) as error:
             raise OperationError(str(error)) from None
 
     def assistance(self) -> Assistance | None:
-        """The hook's queues; there is no hook among the workers."""
-        return None
+        """The queue of the worker that picks for first packets."""
+        return Assistance(QUEUE_BASE, QUEUE_BASE, self._by_xtables())
+
+    def queues(self) -> PacketQueues | None:
+        """The queues of the packet workers."""
+        return PacketQueues(self._fleet.size, self._by_xtables())
+
+    def _by_xtables(self) -> bool:
+        if self._features is None:
+            self._features = self._kernel.features()
+        return "queue" not in self._features
 
     def health(self) -> Mapping[tuple[str, Endpoint], Health]:
         """What is published of the checks' findings."""
@@ -73,6 +93,27 @@ class LiveRuntime:
     def flows(self) -> tuple[tuple[str, str, Flow], ...]:
         """The flows that workers hold."""
         return tuple(_flow(row) for row in self._rows("flows"))
+
+    def refused(self) -> Mapping[str, Mapping[str, int]]:
+        """By listener, by reason, packets that the packet workers did not let in."""
+        sums: dict[str, dict[str, int]] = {}
+        for part in self._packet_parts():
+            refused = part.get("refused")
+            for listener, reasons in refused.items() if isinstance(refused, dict) else ():
+                of_listener = sums.setdefault(str(listener), {})
+                for reason, packets in reasons.items() if isinstance(reasons, dict) else ():
+                    of_listener[str(reason)] = of_listener.get(str(reason), 0) + int(packets)
+        return sums
+
+    def packet_queues(self) -> tuple[Mapping[str, int], ...]:
+        """One row for each packet worker."""
+        return tuple(
+            {key: value for key, value in part.items() if isinstance(value, int)} for part in self._packet_parts()
+        )
+
+    def _packet_parts(self) -> list[Mapping[str, object]]:
+        parts = [statistics.get("packet") for statistics in self._asked()]
+        return [part for part in parts if isinstance(part, dict)]
 
     def _rows(self, name: str) -> list[Mapping[str, object]]:
         """One list of all workers' statistics; a worker's word that has not the form is left out."""

@@ -49,7 +49,7 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         size = configuration.workers or os.cpu_count() or 1
         self._fleet = Fleet(size, configuration.settings.user, self._heard)
-        self._runtime = LiveRuntime(self._loop, self._fleet, self._statistics)
+        self._runtime = LiveRuntime(self._loop, self._fleet, self._statistics, context.kernel)
         self._context = replace(context, runtime=self._runtime)
         self._control = ControlServer(self._context, self._done, self._metrics, configuration.settings.group)
         self._configuration: Configuration | None = None
@@ -135,7 +135,7 @@ class Supervisor:
     def _tell_services(self) -> None:
         if self._configuration is not None:
             changed = ServicesChanged(self._services())
-            for kind in ("http", "terminate", "packet"):
+            for kind in ("http", "terminate", "packet", "assist"):
                 self._fleet.tell(kind, changed)
 
     # ---- what workers say

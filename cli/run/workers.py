@@ -54,7 +54,7 @@ class Worker:
         """Starts the process and tells it everything."""
         ours, theirs = socket.socketpair()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        arguments = [sys.executable, "-m", self.module, str(theirs.fileno()), self.user]
+        arguments = [sys.executable, "-m", self.module, str(theirs.fileno()), self.user, str(self.index)]
         self.process = subprocess.Popen(
             arguments, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
         )

@@ -8,27 +8,20 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from lb4.conntrack import ConntrackEvents, EventsLost, KernelConntrack
 from lb4.marks import QUEUE_BASE
-from lb4.model import Balancer, Service
+from lb4.model import Service
 from lb4.packet.assist import FirstPackets
 from lb4.packet.host import queue_drops
 from lb4.packet.load_scheduler import load_scheduler, look_beside
+from lb4.packet.part import AssistPart
 from lb4.packet.picks import picks
 from lb4.packet.queue_mark import MarkQueue
 from lb4.packet.throttle import Throttle
 
 EVENTS_AT_ONCE = 64
-
-
-@dataclass(frozen=True, slots=True)
-class AssistPart:
-    """What the worker is told. modules: the directory of a user's own schedulers."""
-
-    balancer: Balancer
-    modules: str = ""
 
 
 class AssistService:

@@ -65,6 +65,15 @@ def check_mtus(limit: int, found: dict[str, int]) -> None:
         )
 
 
+def make_fit(limit: int) -> bool:
+    """Everything that packet mode needs of the host, before it is brought into force. limit: see check_mtus.
+
+    Returns whether a setting was changed. Raises HostUnfit.
+    """
+    check_mtus(limit, mtus())
+    return allow_own_sources()
+
+
 def allow_own_sources() -> bool:
     """Lets packets in whose source is the balancer's own address, as requests have it once they are rewritten.
 

@@ -9,36 +9,25 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
-from lb4.model import Balancer, Service
+from lb4.model import Service
 from lb4.packet.flow_file import FlowFile
-from lb4.packet.flow_table import FLOWS_MAX, LiveFlow
+from lb4.packet.flow_table import LiveFlow
 from lb4.packet.host import allow_own_sources, check_mtus, mtus, queue_drops, routes_of
 from lb4.packet.keys import destination_of, source_of
 from lb4.packet.load_scheduler import load_scheduler, look_beside
 from lb4.packet.packet_queue import Complain, Handler, PacketQueue
 from lb4.packet.parse import TCP
+from lb4.packet.part import PacketPart
 from lb4.packet.picks import picks
-from lb4.packet.ports import PortRange
 from lb4.packet.queue_netlink import NetlinkQueue
 from lb4.packet.setup import Setup
 from lb4.packet.throttle import Throttle
 from lb4.packet.translate import Translator
 
 MakeQueue = Callable[[int, Handler, Complain], PacketQueue]
-
-
-@dataclass(frozen=True, slots=True)
-class PacketPart:
-    """What all workers of packet mode are told. modules: the directory of a user's own schedulers."""
-
-    balancer: Balancer
-    workers: int = 1
-    ports: PortRange = field(default_factory=PortRange)
-    flows_max: int = FLOWS_MAX
-    modules: str = ""
 
 
 class PacketService:

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from lb4.address import Endpoint
-from lb4.model import Listener
+from lb4.attribution import is_drained
+from lb4.model import AdminState, Backend, Balancer, Health, Listener, Service
 from lb4.packet.admission import Refused
 from lb4.packet.answer import answer
 from lb4.packet.decision import Choice, Decisions, Picks, SchedulerFailed
@@ -231,7 +232,7 @@ class Translator:
 
     def reconfigure(self, setup: Setup) -> int:
         """Goes on with another configuration; flows whose listener or backend is gone end. How many did."""
-        before = self.decisions
+        before, was = self.decisions, self.setup.balancer
         self.setup = setup
         self.table.limit = setup.flows_max
         self.decisions = Decisions(setup.balancer, self._picks)
@@ -239,17 +240,23 @@ class Translator:
         for flow in self.table:
             if flow.listener in self.decisions.admissions:
                 self.decisions.admissions[flow.listener].opened(source_of(flow.out.key).ip)
-        gone = [flow for flow in self.table if not self._still_wanted(flow)]
+        gone = [flow for flow in self.table if not self._still_wanted(flow, was)]
         for flow in gone:
             self.table.end(flow)
         return len(gone)
 
-    def _still_wanted(self, flow: LiveFlow) -> bool:
-        number = flow.protocol
-        listener = self.decisions.listener_of(number, destination_of(flow.out.key))
+    def _still_wanted(self, flow: LiveFlow, was: Balancer) -> bool:
+        """As lb4.attribution.is_stale for the flows of the kernel modes."""
+        listener = self.decisions.listener_of(flow.protocol, destination_of(flow.out.key))
         if listener is None or (listener.name, listener.service) != (flow.listener, flow.service):
             return False
-        return any(b.endpoint == flow.backend for b in self.setup.balancer.services[flow.service].backends)
+        service = self.setup.balancer.services[flow.service]
+        backend = _backend(service, flow)
+        if backend is not None:
+            moves = flow.protocol == UDP and backend.health is Health.DOWN and bool(service.eligible())
+            return backend.admin is not AdminState.DISABLED and not moves
+        before = _backend(was.services[flow.service], flow) if flow.service in was.services else None
+        return flow.protocol == TCP and (before is None or is_drained(before))
 
     def _forgotten(self, flow: LiveFlow) -> None:
         given = flow.out.new
@@ -263,3 +270,7 @@ class Translator:
 
 def _nothing(flow: LiveFlow) -> None:
     """Nobody wants to know."""
+
+
+def _backend(service: Service, flow: LiveFlow) -> Backend | None:
+    return next((b for b in service.backends if b.endpoint == flow.backend), None)

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from lb4.model import Mode
-from lb4.packet.service import PacketPart
+from lb4.packet.part import PacketPart
 from tests.packet.cases import CASES, Case, parsed
 from tests.packet.exchange import check
 from tests.packet.hook import load, worker

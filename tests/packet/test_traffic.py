@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from lb4.packet.host import HostUnfit
-from lb4.packet.service import PacketPart, PacketService
+from lb4.packet.part import PacketPart
+from lb4.packet.service import PacketService
 from tests.packet.hook import Worker, load, worker
 from tests.packet.network import BIND, BIND6, Network, network
 from tests.packet.setting import balancer
