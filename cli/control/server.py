@@ -67,11 +67,15 @@ class ControlServer:
             await self._runner.cleanup()
         self._one_at_a_time.shutdown()
 
-    async def perform(self, name: str, arguments: Mapping[str, Any]) -> Any:
-        """Does an operation in turn with those of the clients. Raises OperationError."""
-        loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._one_at_a_time, perform_here, self._context, name, arguments)
-        document = await asyncio.shield(work)
+    async def perform(self, name: str, arguments: Mapping[str, Any], first: Callable[[], None] | None = None) -> Any:
+        """Does an operation in turn with those of the clients, and `first` right before it. Raises OperationError."""
+
+        def work() -> Any:
+            if first is not None:
+                first()
+            return perform_here(self._context, name, arguments)
+
+        document = await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._one_at_a_time, work))
         self._done(name)
         return document
 

@@ -26,6 +26,7 @@ from cli.lab.plan import (
     Wire,
 )
 from lb4.address import IPAddress
+from lb4.model import IPNetwork
 
 NODE_INTERFACE = "eth0"
 
@@ -106,7 +107,8 @@ def _address(
     index = route.link_lookup(ifname=interface)[0]
     Path("/proc/sys/net/ipv6/conf", interface, "accept_dad").write_text("0")
     route.link("set", index=index, state="up")
-    for ip, network in zip(own, wire.networks, strict=True):
+    networks: tuple[IPNetwork, ...] = wire.networks
+    for ip, network in zip(own, networks, strict=True):
         route.addr("add", index=index, address=str(ip), prefixlen=network.prefixlen)
     for ip in more:
         route.addr("add", index=index, address=str(ip), prefixlen=ip.max_prefixlen)

@@ -66,6 +66,9 @@ class Wire:
         return four[2], six[2]
 
 
+DOMAIN = "lab"
+"""`server1.lab` is server1, `servers.lab` all of them."""
+
 WIRES = (Wire(0, CLIENT), *(Wire(number, server) for number, server in enumerate(SERVERS, start=1)))
 
 
@@ -89,3 +92,7 @@ def source_towards(server: str, family: Family = "ip") -> IPAddress:
 def server_at(ip: IPAddress) -> str:
     """The name of the server that has this address. Raises KeyError."""
     return {ip: wire.node for wire in WIRES if wire.node in SERVERS for ip in wire.far}[ip]
+
+
+NAME_SERVER = address_of(SERVERS[0])
+"""The node that answers DNS for the lab."""

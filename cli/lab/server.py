@@ -5,7 +5,7 @@ The rule: every answer names the server and the client address it saw, so that o
     python -m cli.lab.server --name server1 --http 8080 --http 8181 --tcp 9000 --udp 9000
 
 It prints `ready` when all ports are open. TCP: a line `NAME CLIENT`, then an echo. UDP: `NAME CLIENT` and the
-datagram. HTTP: see cli/lab/answers.py.
+datagram. HTTP: see cli/lab/answers.py. `--dns 53`: the lab's name server too.
 """
 
 from __future__ import annotations
@@ -97,7 +97,9 @@ def both_families(kind: socket.SocketKind, port: int) -> socket.socket:
     return opened
 
 
-async def serve(name: str, http: list[PortRange], tcp: list[PortRange], udp: list[PortRange]) -> None:
+async def serve(
+    name: str, http: list[PortRange], tcp: list[PortRange], udp: list[PortRange], dns: list[PortRange]
+) -> None:
     """Serves until it is asked to stop (SIGTERM or SIGINT)."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
@@ -113,6 +115,10 @@ async def serve(name: str, http: list[PortRange], tcp: list[PortRange], udp: lis
             await loop.create_server(protocol, sock=both_families(socket.SOCK_STREAM, port), backlog=1024)
     for port in (port for ports in udp for port in ports):
         await loop.create_datagram_endpoint(lambda: DatagramServer(name), sock=both_families(socket.SOCK_DGRAM, port))
+    for port in (port for ports in dns for port in ports):
+        from cli.lab.name_server import NameServer
+
+        await loop.create_datagram_endpoint(NameServer, sock=both_families(socket.SOCK_DGRAM, port))
     print("ready", flush=True)
     await stopped.wait()
 
@@ -121,10 +127,10 @@ def main(arguments: list[str]) -> int:
     """Runs a server; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m cli.lab.server", description="A server that says who it is.")
     parser.add_argument("--name", required=True, help="how it calls itself")
-    for kind in ("http", "tcp", "udp"):
+    for kind in ("http", "tcp", "udp", "dns"):
         parser.add_argument(f"--{kind}", action="append", default=[], type=parse_ports, metavar="PORT[-PORT]")
     given = parser.parse_args(arguments)
-    asyncio.run(serve(given.name, given.http, given.tcp, given.udp))
+    asyncio.run(serve(given.name, given.http, given.tcp, given.udp, given.dns))
     return 0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from cli.lab import namespaces
-from cli.lab.plan import ECHO_PORT, HTTP_PORTS, RANGE_PORTS, SERVERS
+from cli.lab.plan import DNS_PORT, ECHO_PORT, HTTP_PORTS, NAME_SERVER, RANGE_PORTS, SERVERS, address_of
 from cli.lab.ports import written_ports
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +21,9 @@ class ServerFailed(Exception):
     """A server did not come up; the message says which and what it printed."""
 
 
-def start(prefix: str, names: tuple[str, ...] = SERVERS, log: IO[bytes] | None = None) -> dict[str, subprocess.Popen[bytes]]:
+def start(
+    prefix: str, names: tuple[str, ...] = SERVERS, log: IO[bytes] | None = None
+) -> dict[str, subprocess.Popen[bytes]]:
     """Starts servers, all at once, and returns when all are ready. Raises ServerFailed."""
     started = {name: _spawn(f"{prefix}{name}", name, log) for name in names}
     for name, process in started.items():
@@ -33,6 +35,8 @@ def _spawn(namespace: str, name: str, log: IO[bytes] | None) -> subprocess.Popen
     ports = [f"--http={port}" for port in HTTP_PORTS]
     for kind in ("tcp", "udp"):
         ports += [f"--{kind}={ECHO_PORT}", f"--{kind}={written_ports(RANGE_PORTS)}"]
+    if address_of(name) == NAME_SERVER:
+        ports.append(f"--dns={DNS_PORT}")
     command = [sys.executable, "-m", "cli.lab.server", f"--name={name}", *ports]
     with namespaces.inside(namespace):
         return subprocess.Popen(

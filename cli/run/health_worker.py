@@ -19,7 +19,7 @@ from lb4.health.hysteresis import Observed, observe
 from lb4.health.probe import probe
 from lb4.model import HealthCheck
 from lb4.worker.channel import WorkerEnd
-from lb4.worker.messages import Configure
+from lb4.worker.messages import Configure, Drain
 from lb4.worker.privileges import CAP_NET_RAW, drop
 
 FIRST_SPREAD = 0.2
@@ -44,19 +44,22 @@ class HealthWorker:
         self._watches: dict[Target, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """Until the supervisor is gone."""
-        async for message, _ in self._channel.messages():
-            if isinstance(message, Configure) and isinstance(message.part, tuple):
-                self._watch(message.part)
-                await self._channel.report({"ready": True})
-        self._watch(())
+        """Until the supervisor says Drain, or is gone. A defect in a watch ends the worker, which is then replaced."""
+        async with asyncio.TaskGroup() as group:
+            async for message, _ in self._channel.messages():
+                if isinstance(message, Drain):
+                    break
+                if isinstance(message, Configure) and isinstance(message.part, tuple):
+                    self._watch(message.part, group)
+                    await self._channel.report({"ready": True})
+            self._watch((), group)
 
-    def _watch(self, targets: tuple[Target, ...]) -> None:
+    def _watch(self, targets: tuple[Target, ...], group: asyncio.TaskGroup) -> None:
         wanted = set(targets)
         for target in self._watches.keys() - wanted:
             self._watches.pop(target).cancel()
         for target in wanted - self._watches.keys():
-            self._watches[target] = asyncio.create_task(self._probe_on(target))
+            self._watches[target] = group.create_task(self._probe_on(target))
 
     async def _probe_on(self, target: Target) -> None:
         check, observed = target.check, Observed()

@@ -29,7 +29,7 @@ from cli.run.parts import parts_of
 from cli.run.publishing import Publishing
 from cli.run.runtime import ANSWER_TIMEOUT, LiveRuntime, Statistics
 from cli.run.workers import Worker
-from lb4.address import AddressError, parse_endpoint
+from lb4.address import AddressError, Endpoint, parse_endpoint
 from lb4.model import Health, Service
 from lb4.worker.messages import AskStatistics, ServicesChanged
 
@@ -180,12 +180,12 @@ class Supervisor:
             self._publish_timer.cancel()
         self._publish_timer = None if later is None else self._loop.call_later(later, self._publish)
         if ready:
-            self._runtime.published = dict(self._publishing.known)  # type: ignore[arg-type]
-            self._spawn(self._reprogram())
+            self._spawn(self._reprogram(dict(self._publishing.known)))
 
-    async def _reprogram(self) -> None:
+    async def _reprogram(self, known: Mapping[tuple[str, Endpoint], Health]) -> None:
+        """Health is known to all at the moment in which the kernel is told."""
         try:
-            await self._control.perform("refresh", {})
+            await self._control.perform("refresh", {}, first=lambda: self._runtime.publish(known))
         except OperationError as error:
             event(logging.ERROR, "the kernel was not told of a change of health", error=error)
         self._tell_services()
@@ -193,8 +193,8 @@ class Supervisor:
     def _forget_unchecked(self) -> None:
         services = self._configuration.services if self._configuration else {}
         keys = {(s.name, b.endpoint) for s in services.values() if s.health is not None for b in s.backends}
-        self._publishing.keep_only(set(keys))
-        self._runtime.published = dict(self._publishing.known)  # type: ignore[arg-type]
+        self._publishing.keep_only(keys)
+        self._runtime.publish(dict(self._publishing.known))
 
     def _metrics(self) -> str:
         from cli.run.metrics import exposition

@@ -10,6 +10,7 @@ import array
 import asyncio
 import json
 import pickle
+import select
 import socket
 import struct
 from collections.abc import AsyncIterator, Mapping
@@ -32,8 +33,14 @@ class ParentEnd:
         body = pickle.dumps(message)
         frame = LENGTH.pack(len(body)) + LENGTH.pack(len(fds)) + body
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-        sent = self.sock.sendmsg([frame], ancillary)
-        self.sock.sendall(frame[sent:])
+        view = memoryview(frame)
+        while view:
+            try:
+                view = view[self.sock.sendmsg([view], ancillary) :]
+                ancillary = []
+            except BlockingIOError:
+                # The event loop reads the same socket, and has made it non-blocking.
+                select.select([], [self.sock], [])
 
     async def reports(self) -> AsyncIterator[Mapping[str, object]]:
         """The worker's JSON objects until it ends; a line that is none is left out."""

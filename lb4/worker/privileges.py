@@ -6,6 +6,7 @@ never was root is left as it is.
 
 from __future__ import annotations
 
+import codecs
 import ctypes
 import os
 import pwd
@@ -26,6 +27,8 @@ class PrivilegeError(Exception):
 def drop(user: str, keep: tuple[int, ...] = ()) -> None:
     """Becomes `user`, keeping only the capabilities `keep` (linux/capability.h). Raises PrivilegeError."""
     libc = ctypes.CDLL(None, use_errno=True)
+    # Python loads this codec when a host is first connected to, maybe from a directory that is root's alone.
+    codecs.lookup("idna")
     if os.geteuid() == 0:
         entry = _entry(user)
         libc.prctl(PR_SET_KEEPCAPS, 1 if keep else 0, 0, 0, 0)

@@ -1,0 +1,136 @@
+"""The stage of a scene: a lab of its own, an lbctl in its balancer, clients that ask from its client.
+
+The rule: whatever happens, the lab and every process in it is gone when the block ends.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cli.lab import build, namespaces, place, servers
+from cli.lab.plan import BALANCER, CLIENT
+
+PATIENCE = 10.0
+"""Seconds that anything may take."""
+
+
+class Stage:
+    """A lab that is up, and what is done in it."""
+
+    def __init__(self, prefix: str) -> None:
+        """The lab of this prefix; its servers are running."""
+        self.prefix = prefix
+        self.directory = place.directory(prefix)
+        self.servers = servers.start(prefix)
+        self._runs: list[subprocess.Popen[bytes]] = []
+
+    def namespace(self, node: str) -> str:
+        """The namespace of a node."""
+        return f"{self.prefix}{node}"
+
+    # ---- lbctl in the balancer
+
+    def write(self, text: str) -> Path:
+        """Writes the balancer's configuration file."""
+        path = self.directory / "lb.yaml"
+        path.write_text(text)
+        return path
+
+    def lbctl(self, *arguments: str) -> Any:
+        """The document of an lbctl command in the balancer. Raises CalledProcessError."""
+        done = subprocess.run(
+            self._command("--json", *arguments), capture_output=True, check=True, timeout=PATIENCE * 3
+        )
+        return json.loads(done.stdout or b"null")
+
+    def run(self, path: Path) -> None:
+        """Starts `lbctl run` in the balancer, and returns when it answers."""
+        log = (self.directory / "run.log").open("ab")
+        with log:
+            self._runs.append(subprocess.Popen(self._command("run", str(path)), stdin=subprocess.DEVNULL, stderr=log))
+        self.until(lambda: self.lbctl("status") and (self.directory / "run" / "control.sock").exists())
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "cli.demo.enter", self.prefix, BALANCER, sys.executable, "-m", "cli", *arguments]
+
+    # ---- clients
+
+    def ask(self, address: tuple[str, int], path: str = "/") -> Mapping[str, Any]:
+        """What the server answers to one request on a connection of its own. Raises OSError."""
+        connection = self.connect(address)
+        try:
+            answered: Mapping[str, Any] = json.loads(request(connection, path)[1])
+            return answered
+        finally:
+            connection.close()
+
+    def connect(self, address: tuple[str, int]) -> http.client.HTTPConnection:
+        """A kept-alive HTTP connection from the client node. Raises OSError."""
+        with namespaces.inside(self.namespace(CLIENT)):
+            connection = http.client.HTTPConnection(*address, timeout=PATIENCE)
+            connection.connect()
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+    def until(self, true: Callable[[], object], patience: float = PATIENCE) -> bool:
+        """Whether it became true in time."""
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            try:
+                if true():
+                    return True
+            except (OSError, subprocess.CalledProcessError):
+                pass
+            time.sleep(0.05)
+        return False
+
+    def end_server(self, name: str) -> None:
+        """Ends one server, as a crash would."""
+        self.servers[name].kill()
+        self.servers[name].wait()
+
+    def close(self) -> None:
+        """Ends what was started."""
+        for process in self._runs:
+            process.terminate()
+        for process in self._runs:
+            process.wait(PATIENCE)
+        for process in self.servers.values():
+            process.kill()
+            process.wait()
+
+
+def request(
+    connection: http.client.HTTPConnection, path: str = "/", headers: Mapping[str, str] | None = None
+) -> tuple[int, bytes]:
+    """Status and body of one request on a connection."""
+    connection.request("GET", path, headers=dict(headers or {}))
+    response = connection.getresponse()
+    return response.status, response.read()
+
+
+@contextmanager
+def stage(scene: str) -> Iterator[Stage]:
+    """A stage for one scene of this process."""
+    prefix = f"lbctl-demo-{os.getpid()}-{scene}-"
+    try:
+        build.up(prefix)
+        place.prepare(prefix)
+        made = Stage(prefix)
+        try:
+            yield made
+        finally:
+            made.close()
+    finally:
+        build.down(prefix)
+        place.clear(prefix)
