@@ -67,9 +67,10 @@ class Exchange(Outbound):
         """Where the request came from, trusted proxies left out."""
         return self.handler.client_address(self)
 
-    def start(self, content: bytes, ended: bool) -> None:
+    def start(self, content: bytes, ended: bool, trailers: Sequence[Field] = ()) -> None:
         """The head is here, and the first of the body."""
         self._held = content
+        self._trailers = trailers
         self.bytes_in = len(content)
         self._request_ended = ended
         try:
@@ -108,6 +109,8 @@ class Exchange(Outbound):
         if self.is_over:
             return
         self.reason, self.detail = refusal.reason, refusal.detail
+        if refusal.status == 400:
+            self.client.closing = True
         self._leave_backend()
         if self.status:
             self._finish(whole=False)

@@ -14,9 +14,14 @@ from lb7.message import ResponseHead
 
 
 class Client(Protocol):
-    """What a connection to a client is to its exchange, whatever the version of HTTP."""
+    """What a connection to a client is to its exchange, whatever the version of HTTP.
+
+    closing: whether the connection ends with this exchange. trusted: whether the peer's word on forwarding counts;
+    where it does not, forwarding has the lines for it.
+    """
 
     info: ConnectionInfo
+    closing: bool
     trusted: bool
     forwarding: str
 

@@ -42,8 +42,8 @@ class ClientConnection(ByteSide):
     """Bytes to and from one client."""
 
     __slots__ = (
-        "_buffer", "_chunked", "_closing", "_content", "_listener", "_needs_linger", "_pumping",
-        "_reader", "_tunnel", "_waiting", "exchange", "forwarding", "info", "requests", "trusted",
+        "_buffer", "_chunked", "_content", "_listener", "_needs_linger", "_pumping",
+        "_reader", "_tunnel", "_waiting", "closing", "exchange", "forwarding", "info", "requests", "trusted",
     )  # fmt: skip
 
     def __init__(self, listener: ListenerState) -> None:
@@ -53,7 +53,7 @@ class ClientConnection(ByteSide):
         self.exchange: Exchange | None = None
         self._reader: BodyReader | None = None
         self._content = 0
-        self._closing = False
+        self.closing = False
         self._needs_linger = False
         self._chunked = False
         self._pumping = False
@@ -78,7 +78,7 @@ class ClientConnection(ByteSide):
             self._body(data)
         elif self._lingering:
             self.lingered(len(data))
-        elif self._closing:
+        elif self.closing:
             return
         else:
             self._buffer = self._buffer + data if self._buffer else data
@@ -93,7 +93,7 @@ class ClientConnection(ByteSide):
             return
         self._pumping = True
         try:
-            while self._buffer and self.exchange is None and not self._closing:
+            while self._buffer and self.exchange is None and not self.closing:
                 if not self._request():
                     break
         except Refused as refusal:
@@ -112,7 +112,7 @@ class ClientConnection(ByteSide):
         self._buffer = data[end + 4 :]
         section = head.section
         self.requests += 1
-        self._closing = not section.keep or self.requests == plan.limits.requests or self._listener.draining
+        self.closing = not section.keep or self.requests == plan.limits.requests or self._listener.draining
         self._wait(None)
         exchange = self.exchange = Exchange(self, self._listener, plan, head)
         if section.length == 0:
@@ -125,11 +125,17 @@ class ClientConnection(ByteSide):
         self._reader = reader = reader_of(length)
         self._content = 0
         if limit is not None and length > limit:
-            self._needs_linger = True
-            exchange.refuse(Refused(413, BODY_TOO_LARGE, f"a body of more than {limit} bytes"))
+            self._refuse_body(exchange, limit)
             return
         content = self._feed(reader)
-        exchange.start(content, reader.ended)
+        if limit is not None and self._content > limit:
+            self._refuse_body(exchange, limit)
+            return
+        exchange.start(content, reader.ended, reader.trailers)
+
+    def _refuse_body(self, exchange: Exchange, limit: int) -> None:
+        self._needs_linger = True
+        exchange.refuse(Refused(413, BODY_TOO_LARGE, f"a body of more than {limit} bytes"))
 
     def _wait(self, deadlines: Deadlines[ClientConnection] | None) -> None:
         """Waits with this deadline and no other."""
@@ -186,8 +192,7 @@ class ClientConnection(ByteSide):
         self._content += len(content)
         limit = self._listener.plan.limits.body
         if limit is not None and self._content > limit:
-            self._needs_linger = True
-            exchange.refuse(Refused(413, BODY_TOO_LARGE, f"a body of more than {limit} bytes"))
+            self._refuse_body(exchange, limit)
             return
         if reader.ended:
             self._reader = None
@@ -211,10 +216,10 @@ class ClientConnection(ByteSide):
             self._needs_linger = True
         self._chunked = length < 0 and minor == 1
         if self._needs_linger or (length < 0 and minor == 0) or self._listener.draining:
-            self._closing = True
+            self.closing = True
         if self._chunked:
             content = chunked_content(content, ended, trailers)
-        head = head_bytes(status, reason, lines, self._chunked, self._closing, minor)
+        head = head_bytes(status, reason, lines, self._chunked, self.closing, minor)
         if len(content) <= JOIN_LIMIT:
             self._transport.write(head + content)
         else:
@@ -232,7 +237,7 @@ class ClientConnection(ByteSide):
     def switch_protocol(self, reason: bytes, lines: bytes, content: bytes) -> None:
         """Sends a 101 and is a tunnel from now on: what the client sends is a body without end."""
         self._transport.write(b"HTTP/1.1 101 %b\r\n%b\r\n%b" % (reason, lines, content))
-        self._tunnel = self._closing = True
+        self._tunnel = self.closing = True
         self._reader = reader_of(UNTIL_CLOSE)
         rest, self._buffer = self._buffer, b""
         if rest:
@@ -243,26 +248,26 @@ class ClientConnection(ByteSide):
         self.exchange = None
         if self.is_closed:
             return
-        if self._closing:
+        if self.closing:
             self._end()
             return
         if not self.write_paused:
             self.resume_reading()
         if self._buffer:
             self._pump()
-        if self.exchange is None and not self._closing:
+        if self.exchange is None and not self.closing:
             self._wait(self._listener.plan.idles)
 
     def cut_off(self) -> None:
         """The exchange is over and its response is not whole: a reset, because only that tells every client so."""
         self.exchange = None
-        self._closing = True
+        self.closing = True
         if not self.is_closed:
             self.abort()
 
     def _refuse(self, refusal: Refused) -> None:
         """Answers bytes that are no request, and closes."""
-        self._closing = self._needs_linger = True
+        self.closing = self._needs_linger = True
         if self.exchange is not None:
             self.exchange.refuse(refusal)
             return
@@ -307,7 +312,7 @@ class ClientConnection(ByteSide):
             exchange.request_body(b"", True, ())
         elif self._reader is not None:
             return False
-        self._closing = True
+        self.closing = True
         return self.exchange is not None or self._lingering > 0
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -332,5 +337,5 @@ class ClientConnection(ByteSide):
 
     def drain(self) -> None:
         """Closes when idle; else with the next answer."""
-        if self.exchange is None and not self._buffer and not self._closing:
+        if self.exchange is None and not self._buffer and not self.closing:
             self._end()

@@ -168,8 +168,8 @@ def _bad_request_line(line: bytes) -> Refused:
 def refuse_unfinished(data: bytes, limits: HttpLimits) -> Refused | None:
     """Whether a head that has not ended can only end in a refusal, by its size or by the bytes it has."""
     line, ended, _ = data.partition(b"\r\n")
-    if b"\n" in line or b"\0" in line:
-        return bad("a bare LF or NUL in the request line")
+    if data.count(b"\n") != data.count(b"\r\n") or b"\0" in line:
+        return bad("a bare LF or NUL in the head")
     if len(line) > limits.target + 300:
         return Refused(414, TARGET_TOO_LONG, f"a target of more than {limits.target} bytes")
     if len(data) > limits.head:

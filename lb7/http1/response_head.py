@@ -111,6 +111,8 @@ def refuse_unfinished(data: bytes) -> Refused | None:
     line, ended, _ = data.partition(b"\r\n")
     if len(data) > HEAD_LIMIT:
         return bad(f"a head of more than {HEAD_LIMIT} bytes")
+    if data.count(b"\n") != data.count(b"\r\n"):
+        return bad("a bare LF in the head")
     if not b"HTTP/1.1 "[: len(data)].startswith(data[:9]) and not b"HTTP/1.0 "[: len(data)].startswith(data[:9]):
         return bad("bytes that are no HTTP/1.1 response")
     if ended and STATUS_LINE.fullmatch(line) is None:
