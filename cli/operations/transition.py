@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cli.operations.context import Context
+from cli.operations.context import Context, may_administer
 from cli.operations.error import OperationError
 from lb4.attribution import Attribution, is_stale
 from lb4.compile import Assistance, CompileError, compile_table
@@ -60,12 +60,16 @@ class Difference:
 
 def difference(context: Context, table: LoweredTable | None) -> Difference:
     """Between the kernel as it is now and the table. Raises KernelError."""
+    if _is_out_of_reach(table):
+        return Difference(None, Transaction())
     actual = context.kernel.read().table
     return Difference(actual, diff(actual, table))
 
 
 def commit(context: Context, table: LoweredTable | None) -> Difference:
     """Makes the kernel hold the table. Returns what it changed. Raises KernelError and OperationError."""
+    if _is_out_of_reach(table):
+        return Difference(None, Transaction())
     for _ in range(TRIES):
         snapshot = context.kernel.read()
         transaction = diff(snapshot.table, table)
@@ -78,8 +82,15 @@ def commit(context: Context, table: LoweredTable | None) -> Difference:
     raise OperationError(f"somebody else keeps changing the kernel's ruleset: gave up after {TRIES} attempts")
 
 
+def _is_out_of_reach(table: LoweredTable | None) -> bool:
+    """Whether nothing is wanted of a kernel that this process may not ask: listeners of processes need no root."""
+    return table is None and not may_administer()
+
+
 def settle(context: Context, befores: Sequence[Balancer], after: Balancer) -> Flows:
     """Ends the flows and affinities that are stale now that `after` is in force. Raises ConntrackError, KernelError."""
+    if not any(balancer.kernel_listeners() for balancer in (*befores, after)):
+        return Flows(0, 0)
     forget_affinities(context, after)
     stale, kept = sorted_out(context.conntrack.flows(), befores, after)
     return Flows(kept, context.conntrack.end(stale))
