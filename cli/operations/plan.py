@@ -29,7 +29,7 @@ def plan(context: Context, *, path: str, text: str) -> PlanDocument:
     configuration = configured(Remembered(text, path))
     before, after = balancer_before(context, configuration), wanted(context, configuration.balancer)
     found = difference(context, table_of(context, after))
-    stale, kept = sorted_out(context.conntrack.flows(), [before], after)
+    stale, kept = sorted_out(context, [before], after)
     return {
         "changes": change_documents(context, before, after, found),
         "flows": {"kept": kept, "ended": len(stale)},

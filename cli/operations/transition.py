@@ -5,7 +5,7 @@ The rule: the kernel changes by one commit or not at all; what follows it may be
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cli.operations.context import Context, may_administer
@@ -89,18 +89,18 @@ def _is_out_of_reach(table: LoweredTable | None) -> bool:
 
 def settle(context: Context, befores: Sequence[Balancer], after: Balancer) -> Flows:
     """Ends the flows and affinities that are stale now that `after` is in force. Raises ConntrackError, KernelError."""
-    if not any(balancer.kernel_listeners() for balancer in (*befores, after)):
-        return Flows(0, 0)
     forget_affinities(context, after)
-    stale, kept = sorted_out(context.conntrack.flows(), befores, after)
+    stale, kept = sorted_out(context, befores, after)
     return Flows(kept, context.conntrack.end(stale))
 
 
-def sorted_out(flows: Iterable[Flow], befores: Sequence[Balancer], after: Balancer) -> tuple[list[Flow], int]:
-    """The flows that are stale, and how many of ours are not."""
+def sorted_out(context: Context, befores: Sequence[Balancer], after: Balancer) -> tuple[list[Flow], int]:
+    """The live flows that are stale, and how many of ours are not. Conntrack is not asked where none can be ours."""
+    if not any(balancer.kernel_listeners() for balancer in (*befores, after)):
+        return [], 0
     old, new = [Attribution(before) for before in befores], Attribution(after)
     stale, kept = [], 0
-    for flow in flows:
+    for flow in context.conntrack.flows():
         if any(is_stale(flow, before, new) for before in old):
             stale.append(flow)
         elif new.owner(flow) is not None:
