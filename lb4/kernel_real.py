@@ -147,7 +147,7 @@ class RealKernel:
 
     def commit(self, transaction: Transaction, generation: int) -> None:
         """Makes all of the change or nothing. Raises GenerationMoved, FeatureMissing or KernelError."""
-        messages = list(encode(transaction))
+        messages = list(encode(transaction, generation))
         if not messages:
             return
         refused = self._send(messages, generation)

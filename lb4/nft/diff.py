@@ -120,9 +120,21 @@ class _Plan:
         yield from (RemoveChain(name) for name in sorted(self.gone_chains))
         yield from (RemoveSet(name) for name in sorted(self.gone_sets))
         yield from (AddSet(self.after.sets[name]) for name in self.after.sets if name in self.new_sets)
-        yield from (AddChain(self.after.chains[name]) for name in self.after.chains if name in self.new_chains)
+        whole, hollow = self._new_chains()
+        yield from (change for chain in whole for change in _whole(chain))
+        yield from (AddChain(chain) for chain in hollow)
         yield from (AddElements(self.after.sets[name], elements) for name, elements in added)
+        yield from (change for chain in hollow for change in _rules_of(chain))
         yield from self._added_rules()
+
+    def _new_chains(self) -> tuple[list[LoweredChain], list[LoweredChain]]:
+        """Those that lead to no other chain, and those that may.
+
+        The first come whole and early: to bind an anonymous set the kernel walks all that the batch has so far.
+        """
+        new = [chain for name, chain in self.after.chains.items() if name in self.new_chains]
+        whole = [chain for chain in new if not _leads_on(chain)]
+        return whole, [chain for chain in new if _leads_on(chain)]
 
     def _leading_away(self) -> Iterator[LoweredSet]:
         """Verdict maps that go: their elements hold chains until the maps are gone in the next generation."""
@@ -139,9 +151,7 @@ class _Plan:
 
     def _added_rules(self) -> Iterator[AddRule]:
         for name, chain in self.after.chains.items():
-            if name in self.new_chains:
-                yield from (AddRule(name, rule, index) for index, rule in enumerate(chain.rules))
-            elif name in self.rules:
+            if name in self.rules:
                 yield from self._added_between(name, chain, self.rules[name])
 
     def _added_between(self, name: str, chain: LoweredChain, stretch: _Rules) -> Iterator[AddRule]:
@@ -192,6 +202,19 @@ class _Plan:
                 yield from _counted("add", name, len(keys - gone))
                 yield from _counted("change", name, len(keys & gone))
                 yield from _counted("remove", name, len(gone - keys))
+
+
+def _leads_on(chain: LoweredChain) -> bool:
+    return any(isinstance(part, Give) and part.verdict.chain for rule in chain.rules for part in rule.program)
+
+
+def _whole(chain: LoweredChain) -> Iterator[Change]:
+    yield AddChain(chain)
+    yield from _rules_of(chain)
+
+
+def _rules_of(chain: LoweredChain) -> Iterator[Change]:
+    return (AddRule(chain.name, rule, index) for index, rule in enumerate(chain.rules))
 
 
 def _counted(action: str, name: str, count: int) -> Iterator[NamedChange]:

@@ -46,18 +46,37 @@ class Encoded(NamedTuple):
     change: int
 
 
-def encode(transaction: Transaction) -> Iterator[Encoded]:
-    """The messages of a transaction, in order."""
-    table, ids = transaction.table, count(1)
+def encode(transaction: Transaction, generation: int = 0) -> Iterator[Encoded]:
+    """The messages of a transaction, in order; generation: the ruleset's that it is made for."""
+    table, ids = transaction.table, _Ids(generation)
     for place, change in enumerate(transaction.changes):
         for kind, flags, body in _messages(table, change, ids):
             yield Encoded(kind, flags, body, place)
 
 
+class _Ids:
+    """Ids of a batch's sets, and names for the anonymous ones that no other set has.
+
+    The kernel would find names by itself (`__map%d`), but reads the names of all sets for each; ten thousand sets
+    then take seconds. A generation is written once, so it makes a name unique.
+    """
+
+    def __init__(self, generation: int) -> None:
+        self._prefix = f"__lb{generation}-"
+        self._count = count(1)
+
+    def __next__(self) -> int:
+        return next(self._count)
+
+    def name(self, number: int) -> str:
+        """The name of the anonymous set with this id."""
+        return f"{self._prefix}{number}"
+
+
 Written = tuple[int, int, bytes]
 
 
-def _messages(table: str, change: Change, ids: Iterator[int]) -> Iterable[Written]:
+def _messages(table: str, change: Change, ids: _Ids) -> Iterable[Written]:
     match change:
         case AddTable():
             return [(m.NEWTABLE, NLM_F_CREATE, string(m.TABLE_NAME, table) + u32(m.TABLE_FLAGS, 0))]
@@ -97,13 +116,13 @@ def _chain(table: str, chain: LoweredChain) -> bytes:
 # ---- rules
 
 
-def _add_rule(table: str, chain: str, rule: LoweredRule, before: int, ids: Iterator[int]) -> Iterator[Written]:
+def _add_rule(table: str, chain: str, rule: LoweredRule, before: int, ids: _Ids) -> Iterator[Written]:
     expressions = b""
     for expression in rule.program:
         if isinstance(expression, Lookup) and isinstance(expression.set, AnonymousSet):
             number = next(ids)
-            yield from _anonymous(table, expression.set, number)
-            expressions += anonymous_lookup(expression, _template(expression.set.type), number)
+            yield from _anonymous(table, expression.set, number, ids.name(number))
+            expressions += anonymous_lookup(expression, number)
         else:
             expressions += encode_expression(expression)
     body = string(m.RULE_TABLE, table) + string(m.RULE_CHAIN, chain) + nested(m.RULE_EXPRESSIONS, expressions)
@@ -115,15 +134,11 @@ def _add_rule(table: str, chain: str, rule: LoweredRule, before: int, ids: Itera
     yield m.NEWRULE, NLM_F_CREATE | (0 if before else NLM_F_APPEND), body
 
 
-def _template(kind: SetType) -> str:
-    return "__map%d" if kind.data_length else "__set%d"
-
-
-def _anonymous(table: str, each: AnonymousSet, number: int) -> Iterator[Written]:
-    name = _template(each.type)
+def _anonymous(table: str, each: AnonymousSet, number: int, name: str) -> Iterator[Written]:
     userdata = set_userdata(each.type) + bytes((m.USERDATA_DIGEST, len(each.digest))) + each.digest
     yield m.NEWSET, NLM_F_CREATE, _set(table, name, each.type, number, userdata)
-    head = string(m.ELEMENTS_TABLE, table) + string(m.ELEMENTS_SET, name) + u32(m.ELEMENTS_SET_ID, number)
+    # Told by its id alone: the kernel finds that at once, and a name only after all older sets'.
+    head = string(m.ELEMENTS_TABLE, table) + u32(m.ELEMENTS_SET_ID, number)
     for chunk in _chunks(_element(each.type, key, data) for key, data in each.elements.items()):
         yield m.NEWSETELEM, NLM_F_CREATE, head + nested(m.ELEMENTS_LIST, chunk)
 

@@ -101,9 +101,9 @@ def _lookup_end(source: int, register: int | None, inverted: bool) -> bytes:
     return data + u32(5, LOOKUP_INVERTED) if inverted else data
 
 
-def anonymous_lookup(expression: Lookup, template: str, set_id: int) -> bytes:
-    """A look-up in an anonymous set of the same batch, told by its id."""
-    data = string(1, template) + _lookup_end(expression.source, expression.register, expression.inverted)
+def anonymous_lookup(expression: Lookup, set_id: int) -> bytes:
+    """A look-up in an anonymous set of the same batch, told by its id; the name is one that no set has."""
+    data = string(1, "") + _lookup_end(expression.source, expression.register, expression.inverted)
     return nested(LIST_ELEMENT, string(1, "lookup") + nested(2, data + u32(4, set_id)))
 
 
