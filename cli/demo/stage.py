@@ -57,7 +57,8 @@ class Stage:
         """Starts `lbctl run` in the balancer, and returns when it answers."""
         log = (self.directory / "run.log").open("ab")
         with log:
-            self._runs.append(subprocess.Popen(self._command("run", str(path)), stdin=subprocess.DEVNULL, stderr=log))
+            command = self._command("run", str(path))
+            self._runs.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
         self.until(lambda: self.lbctl("status") and (self.directory / "run" / "control.sock").exists())
 
     def _command(self, *arguments: str) -> list[str]:

@@ -1,0 +1,82 @@
+"""Scene `http`: the article's proxy. 401 without credentials, Pong, 404, and two servers found by DNS taken in turn.
+
+The rule: all requests of the turns go over one client connection, and the servers' own words say who answered.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from cli.demo.scene import Report
+from cli.demo.stage import Stage, request
+from cli.lab.plan import DOMAIN, HTTP_PORTS, LISTEN4, SERVERS
+
+PORT = 8443
+TARGET = (str(LISTEN4), PORT)
+BACKENDS = [f"dns:{server}.{DOMAIN}:{port}" for server, port in zip(SERVERS, HTTP_PORTS, strict=False)]
+
+CONFIGURATION = f"""\
+version: 1
+listeners:
+  api:
+    bind: {LISTEN4}:{PORT}
+    mode: http
+    auth: {{header: Authorization}}
+    routes:
+      - {{match: {{path: /ping}}, service: ping}}
+      - {{match: {{path_prefix: /whoami}}, service: ping}}
+services:
+  ping: {{backends: [{", ".join(f'"{backend}"' for backend in BACKENDS)}]}}
+"""
+
+CREDENTIALS = {"Authorization": "Bearer anything"}
+CASES: Sequence[tuple[str, str, Mapping[str, str], int, bytes]] = (
+    ("no Authorization → 401", "/ping", {}, 401, b""),
+    ("an empty Authorization → 401", "/ping", {"Authorization": ""}, 401, b""),
+    ("/ping → Pong", "/ping", CREDENTIALS, 200, b"Pong\n"),
+    ("anything else → 404", "/payments", CREDENTIALS, 404, b""),
+)
+TURNS = 8
+
+
+def play(stage: Stage) -> Report:
+    """Plays the scene."""
+    report = Report("http", "Layer 7: the balancer reads every request")
+    stage.run(stage.write(CONFIGURATION))
+    connection = stage.connect(TARGET)
+    before = _requests(stage)
+    _cases(report, connection)
+    touched = _requests(stage) - before
+    report.claim("refused requests never reached a server", touched == 1, f"{touched} of {len(CASES)} did")
+    _turns(report, connection)
+    connection.close()
+    return report
+
+
+def _cases(report: Report, connection: http.client.HTTPConnection) -> None:
+    rows = []
+    for words, path, headers, status, body in CASES:
+        got, answered = request(connection, path, headers)
+        sent = f"Authorization: {headers['Authorization']}" if "Authorization" in headers else "-"
+        rows.append((f"GET {path}", sent, str(got), answered.decode().strip()))
+        report.claim(words, got == status and (not body or answered == body), f"{got}")
+    report.figure("One client connection", ("request", "header", "status", "body"), rows)
+
+
+def _turns(report: Report, connection: http.client.HTTPConnection) -> None:
+    answers = [json.loads(request(connection, "/whoami", CREDENTIALS)[1]) for _ in range(TURNS)]
+    order = [f"{each['server']}:{each['local'].rpartition(':')[2]}" for each in answers]
+    turns = len(set(order)) == 2 and all(one != two for one, two in pairwise(order))
+    ports = {each.rpartition(":")[2] for each in order} == {str(port) for port in HTTP_PORTS}
+    report.claim(
+        "requests of one client connection alternate between both", turns and ports, " ".join(order[:4]) + " …"
+    )
+
+
+def _requests(stage: Stage) -> int:
+    """How many requests the balancer passed on so far."""
+    (service,) = stage.lbctl("status")["services"]
+    return sum(int(backend["connections"]["total"]) for backend in service["backends"])
