@@ -44,9 +44,13 @@ class Prepared:
 class Fleet:
     """Starts, feeds and ends workers."""
 
-    def __init__(self, size: int, user: str, heard: Heard) -> None:
-        """size: workers of each kind that serves sockets; user: whom they run as; heard: called with every report."""
+    def __init__(self, size: int, user: str, heard: Heard, packet_size: int = 1) -> None:
+        """size: workers of each kind that serves sockets; user: whom they run as; heard: called with every report.
+
+        packet_size: workers of mode packet, each of which keeps the turns of its schedulers for itself.
+        """
         self.size = size
+        self.packet_size = packet_size
         self.user = user
         self.workers: dict[str, list[Worker]] = {}
         self._heard = heard
@@ -88,7 +92,7 @@ class Fleet:
             for worker in self.workers[kind]:
                 worker.configure(part)
             return
-        count = 1 if kind in SINGLE else self.size
+        count = {"packet": self.packet_size}.get(kind, 1 if kind in SINGLE else self.size)
         self.workers[kind] = [Worker(kind, MODULES[kind], index, self.user, part) for index in range(count)]
 
     def _resocket(self, kind: str, prepared: Prepared) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from cli.config.model import Configuration
 from cli.run.health_worker import Target
@@ -28,6 +29,13 @@ SOCKET_MODES = {"http": Mode.HTTP, "terminate": Mode.TERMINATE}
 """The kinds whose listeners have sockets in user space."""
 SINGLE = frozenset({"health", "assist"})
 """The kinds that have one worker."""
+
+
+class Sizes(Protocol):
+    """How many workers there are of the kinds that have several."""
+
+    size: int
+    packet_size: int
 
 
 def health_part(services: Mapping[str, Service]) -> tuple[Target, ...]:
@@ -99,15 +107,15 @@ def http_part(configuration: Configuration, services: Mapping[str, Service], fil
 
 
 def parts_of(
-    configuration: Configuration, services: Mapping[str, Service], files: Files, workers: int
+    configuration: Configuration, services: Mapping[str, Service], files: Files, sizes: Sizes
 ) -> dict[str, object | None]:
     """By kind, what its workers are told; None for a kind that has nothing to do. files: those that `http` names."""
     health = health_part(services)
     terminated = configuration.of_mode(Mode.TERMINATE)
     return {
         "health": health or None,
-        "http": http_part(configuration, services, files, workers) if configuration.http.listeners else None,
+        "http": http_part(configuration, services, files, sizes.size) if configuration.http.listeners else None,
         "terminate": terminate_part(configuration, services) if terminated else None,
-        "packet": packet_part(configuration, services, workers),
+        "packet": packet_part(configuration, services, sizes.packet_size),
         "assist": assist_part(configuration, services),
     }

@@ -21,7 +21,7 @@ from lb4.flow import Flow
 from lb4.kernel import Kernel
 from lb4.marks import QUEUE_BASE
 from lb4.model import Health, Mode, Protocol
-from lb4.packet.host import HostUnfit, make_fit
+from lb4.packet.host import HostUnfit, make_fit, queue_drops
 from lb4.packet.queue_message import COPY_MAX
 from lb4.packet.rules import PacketQueues
 from lb7.files import FileError
@@ -65,7 +65,7 @@ class LiveRuntime:
 
     def queues(self) -> PacketQueues | None:
         """The queues of the packet workers."""
-        return PacketQueues(self._fleet.size, self._by_xtables())
+        return PacketQueues(self._fleet.packet_size, self._by_xtables())
 
     def _by_xtables(self) -> bool:
         if self._features is None:
@@ -110,10 +110,12 @@ class LiveRuntime:
         return sums
 
     def packet_queues(self) -> tuple[Mapping[str, int], ...]:
-        """One row for each packet worker."""
-        return tuple(
-            {key: value for key, value in part.items() if isinstance(value, int)} for part in self._packet_parts()
-        )
+        """One row for each packet worker. Workers have no right to read what their queues dropped."""
+        rows = [{key: value for key, value in part.items() if isinstance(value, int)} for part in self._packet_parts()]
+        drops = queue_drops(row.get("queue", 0) for row in rows)
+        for row in rows:
+            row["waiting"], row["dropped"] = drops.get(row.get("queue", 0), (0, 0))
+        return tuple(rows)
 
     def _packet_parts(self) -> list[Mapping[str, object]]:
         parts = [statistics.get("packet") for statistics in self._asked()]

@@ -48,7 +48,7 @@ class Supervisor:
         self._first = configuration
         self._loop = asyncio.get_running_loop()
         size = configuration.workers or os.cpu_count() or 1
-        self._fleet = Fleet(size, configuration.settings.user, self._heard)
+        self._fleet = Fleet(size, configuration.settings.user, self._heard, configuration.workers or 1)
         self._runtime = LiveRuntime(self._loop, self._fleet, self._statistics, context.kernel)
         self._context = replace(context, runtime=self._runtime)
         self._control = ControlServer(self._context, self._done, self._metrics, configuration.settings.group)
@@ -122,7 +122,7 @@ class Supervisor:
         prepared, self._runtime.prepared = self._runtime.prepared, None
         if prepared is not None:
             self._configuration = prepared.configuration
-            parts = parts_of(self._configuration, self._services(), prepared.files, self._fleet.size)
+            parts = parts_of(self._configuration, self._services(), prepared.files, self._fleet)
             self._fleet.take_over(prepared, parts)
             self._forget_unchecked()
         else:

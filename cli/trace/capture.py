@@ -30,13 +30,12 @@ class Capture:
 
     def __init__(self, addresses: Iterable[IPAddress]) -> None:
         """addresses: packets from or to these are wanted, and perhaps some others come."""
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0)
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, socket.htons(ETH_P_ALL))
         self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
         self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         code = program(addresses)
         if code is not None:
             _attach(self._socket, code)
-        self._socket.bind(("", ETH_P_ALL))
 
     def fileno(self) -> int:
         """Readable when packets wait."""

@@ -50,10 +50,11 @@ def line(passage: Passage) -> str:
     """One line."""
     what = passage.flags or passage.protocol
     arrived, left = boxed(passage.arrived, "arrived"), boxed(passage.left, "left")
+    since = "-" if passage.since is None else f"+{duration(passage.since)}"
     name, direction = bold(f"{passage.listener:<12}"), passage.direction
     return (
         f"{passage.flow:>5}  {name} {direction:<9} {what:<6} {arrived} {left} "
-        f"{passage.length:>6} {duration(passage.took):>8} {'+' + duration(passage.since):>9}"
+        f"{passage.length:>6} {duration(passage.took):>8} {since:>9}"
     )
 
 

@@ -77,12 +77,12 @@ class AssistService:
 
     def statistics(self) -> dict[str, object]:
         """{"backends": [], "assist": {queue, waiting, dropped, failed, flows, active: {service: {backend: flows}}}}."""
-        waiting, full, unread = queue_drops((QUEUE_BASE,)).get(QUEUE_BASE, (0, 0, 0))
+        waiting, dropped = queue_drops((QUEUE_BASE,)).get(QUEUE_BASE, (0, 0))
         active = {
             name: {str(endpoint): flows for endpoint, flows in self._core.activity.active(name).items()}
             for name in self._balancer.services
         }
-        health = {"queue": QUEUE_BASE, "waiting": waiting, "dropped": full + unread, "failed": self._queue.failed}
+        health = {"queue": QUEUE_BASE, "waiting": waiting, "dropped": dropped, "failed": self._queue.failed}
         return {"backends": [], "assist": {**health, "flows": len(self._core.activity), "active": active}}
 
     def stop(self) -> None:

@@ -106,11 +106,15 @@ def _read(interface: str, name: str) -> int:
         return 0
 
 
-def queue_drops(queues: Iterable[int]) -> dict[int, tuple[int, int, int]]:
-    """By queue: packets that wait, that were dropped because it was full, and that its socket could not take."""
+def queue_drops(queues: Iterable[int]) -> dict[int, tuple[int, int]]:
+    """By queue: packets that wait, and that were dropped because it or its socket was full. Root alone may know."""
     wanted, found = set(queues), {}
-    for line in QUEUES.read_text().splitlines() if QUEUES.exists() else ():
+    try:
+        lines = QUEUES.read_text().splitlines()
+    except OSError:
+        return {}
+    for line in lines:
         number, _, waiting, _, _, full, unread, *_ = (int(word) for word in line.split())
         if number in wanted:
-            found[number] = waiting, full, unread
+            found[number] = waiting, full + unread
     return found

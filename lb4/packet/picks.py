@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from lb4.address import Endpoint
+from lb4.address import Endpoint, Family
 from lb4.model import Backend, SchedulerKind, Service
 from lb4.packet.decision import Pick, Picks, SchedulerFailed
 from lb4.schedulers.jhash import scaled
@@ -23,14 +23,14 @@ Load = Callable[[str, str], UsersPick]
 """Finds a user's function by module and name. Raises SchedulerFailed."""
 
 
-def picks(random: Callable[[], float], load: Load) -> Picks:
-    """random: numbers in [0, 1)."""
+def picks(random: Callable[[], float], load: Load, turn: int = 0) -> Picks:
+    """random: numbers in [0, 1). turn: where the turns of the round-robin start."""
 
     def pick_of(service: Service) -> Pick:
         kind = service.scheduler.kind
         if kind is SchedulerKind.PYTHON:
             return _users(service, load)
-        return _by_client(service) if kind in BY_CLIENT else _by_turns(service, random)
+        return _by_client(service) if kind in BY_CLIENT else _by_turns(service, random, turn)
 
     return pick_of
 
@@ -49,13 +49,13 @@ def _by_client(service: Service) -> Pick:
     return pick
 
 
-def _by_turns(service: Service, random: Callable[[], float]) -> Pick:
-    kind, pickers = service.scheduler.kind, dict[Candidates, Picker]()
+def _by_turns(service: Service, random: Callable[[], float], turn: int) -> Pick:
+    kind, pickers = service.scheduler.kind, dict[Family, Picker]()
 
     def pick(backends: Candidates, client: Endpoint, target: Endpoint, active: Mapping[Endpoint, int]) -> Backend:
-        picker = pickers.get(backends)
-        if picker is None:
-            picker = pickers[backends] = Picker(kind, backends)
+        picker = pickers.get(target.family)
+        if picker is None or picker.backends != backends:
+            picker = pickers[target.family] = Picker(kind, backends, picker.turn if picker else turn)
         busy = [active.get(b.endpoint, 0) for b in backends] if kind is SchedulerKind.LEAST_CONNECTIONS else ()
         return backends[picker.place(b"", busy, random())]
 

@@ -40,7 +40,7 @@ class PacketService:
         self._seed = secrets.randbits(64)
         look_beside(part.modules)
         self.setup = self._setup(part)
-        self.translator = Translator(self.setup, picks(random.random, load_scheduler), self._complain)
+        self.translator = Translator(self.setup, picks(random.random, load_scheduler, worker), self._complain)
         self.resumed = 0
         self._file: FlowFile | None = None
         if directory is not None:
@@ -111,14 +111,14 @@ class PacketService:
 
     def _health(self) -> dict[str, object]:
         queue, number = self._queue, self.setup.queue
-        waiting, full, unread = queue_drops((number,)).get(number, (0, 0, 0))
+        waiting, dropped = queue_drops((number,)).get(number, (0, 0))
         refused: dict[str, dict[str, int]] = {}
         for (listener, why), packets in self.translator.refused.items():
             refused.setdefault(listener, {})[why.value] = packets
         return {
             "queue": number,
             "waiting": waiting,
-            "dropped": full + unread,
+            "dropped": dropped,
             "failed": queue.failed if queue is not None else 0,
             "cut": queue.cut if queue is not None else 0,
             "resumed": self.resumed,
