@@ -1,17 +1,49 @@
-# Every target can be run twice. `make demo` and `make test` need root and install what is missing.
-PYTHON ?= python3
+# Every target can be run twice. `make demo` and `make test` take root and install what is missing.
+#
+#   demo       the article's scenes in a lab of network namespaces
+#   test       the whole test suite
+#   setup      what both need: system packages, .venv, the project in it
+#   check      format, lint, types, import rules
+#   bench      side by side with others
+#   install    lbctl for this host: private venv, command, systemd unit, sample configuration
+#   uninstall  takes it away again; PURGE=1 also takes the configuration and what was remembered
+#   reference  writes docs/reference/ from the code
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+PYTHON := $(or $(PYTHON),python3)
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := pip install -q --disable-pip-version-check --no-input --root-user-action=ignore
 
-.PHONY: setup system check test demo bench
+PREFIX ?= /usr/local
+LIB := $(PREFIX)/lib/lbctl
+CONFIG := /etc/lbctl
+UNITS := /etc/systemd/system
+COMPLETIONS := $(PREFIX)/share/bash-completion/completions
+
+.DEFAULT_GOAL := setup
+.PHONY: setup system demo test check bench install uninstall reference root
 
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: requirements.lock pyproject.toml
+system:
+	@packaging/system-packages.sh "$(PYTHON)" run
+
+$(VENV)/.ready: requirements.lock pyproject.toml | system
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/$(PIP) --require-hashes -r requirements.lock
+	$(BIN)/$(PIP) --no-deps --no-build-isolation -e .
 	touch $@
+
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "This takes root: sudo make $(MAKECMDGOALS)" >&2; exit 1; }
+
+demo: root setup
+	$(BIN)/lbctl demo
+
+test: root setup
+	@packaging/system-packages.sh "$(PYTHON)" test
+	$(BIN)/pytest
 
 check: setup
 	$(BIN)/ruff format --check .
@@ -19,9 +51,33 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: setup
-	$(BIN)/pytest
+bench: root setup
+	@packaging/system-packages.sh "$(PYTHON)" test bench
+	@for each in tests/bench/[a-z]*.py; do \
+		name=$$(basename $$each .py); grep -q __main__ $$each || continue; \
+		echo "== $$name"; $(BIN)/python -m tests.bench.$$name || exit 1; done
 
-.PHONY: reference
+install: root setup
+	rm -rf build
+	$(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w build/wheel .
+	$(PYTHON) -m venv --clear $(LIB)
+	$(LIB)/bin/$(PIP) --require-hashes -r requirements-run.lock
+	$(LIB)/bin/$(PIP) --no-deps build/wheel/lbctl-*.whl
+	install -d $(PREFIX)/bin $(CONFIG) $(COMPLETIONS)
+	ln -sf $(LIB)/bin/lbctl $(PREFIX)/bin/lbctl
+	[ -e $(CONFIG)/lb.yaml ] || install -m 644 packaging/lb.yaml $(CONFIG)/lb.yaml
+	$(PREFIX)/bin/lbctl completion bash > $(COMPLETIONS)/lbctl
+	if [ -d $(UNITS) ]; then sed 's|/usr/local/bin/|$(PREFIX)/bin/|' packaging/lbctl.service > $(UNITS)/lbctl.service; fi
+	if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+	@echo "Installed: $(PREFIX)/bin/lbctl. Next: edit $(CONFIG)/lb.yaml, then: systemctl enable --now lbctl"
+
+uninstall: root
+	if [ -d /run/systemd/system ] && [ -e $(UNITS)/lbctl.service ]; then systemctl disable --now lbctl; fi
+	rm -f $(UNITS)/lbctl.service $(PREFIX)/bin/lbctl $(COMPLETIONS)/lbctl
+	if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+	rm -rf $(LIB)
+	if [ -n "$(PURGE)" ]; then rm -rf $(CONFIG) /var/lib/lbctl; fi
+	@[ -n "$(PURGE)" ] || [ ! -e $(CONFIG) ] || echo "$(CONFIG) is kept; to remove it too: make uninstall PURGE=1"
+
 reference: setup
 	$(BIN)/python -m cli.reference docs/reference
