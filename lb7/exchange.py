@@ -26,7 +26,7 @@ from lb7.refusal import (
     Refused,
     phrase,
 )
-from lb7.retrying import may_retry, may_retry_status
+from lb7.retrying import IDEMPOTENT, may_retry, may_retry_status
 from lb7.sides import Client
 
 if TYPE_CHECKING:
@@ -125,7 +125,8 @@ class Exchange(Outbound):
             return
         self.plan.continues.stop(self)
         if self.head.minor == 1:
-            self.client.respond_interim(head.status, head.phrase or phrase(head.status), head.passed)
+            lines = head.passed if head.status != 100 else b""
+            self.client.respond_interim(head.status, head.phrase or phrase(head.status), lines)
 
     def response(self, head: ResponseHead, length: int, content: bytes, ended: bool, trailers: Sequence[Field]) -> None:
         """The final response's head, the length of its body, and what came with it."""
@@ -161,7 +162,7 @@ class Exchange(Outbound):
         replayable = self._held is not None and self._request_ended
         if not may_retry_status(self.head.method, retries, self.attempts, status, replayable):
             return False
-        if not self.service.budget.spend(retries.budget):
+        if not self._has_candidate() or not self.service.budget.spend(retries.budget):
             return False
         self._leave_backend()
         self._attempt(Refused(status, "", ""))
@@ -203,11 +204,17 @@ class Exchange(Outbound):
 
     def backend_lost(self, reason: str, detail: str, answered: bool) -> None:
         """The connection ended before the response did."""
-        self._connection = None
+        connection, self._connection = self._connection, None
         if self._tunnel:
             self._finish()
-            return
-        self.attempt_failed(502, reason, detail, sent=True, answered=answered)
+        elif connection is not None and not answered and connection.requests > 1 and self._may_repeat():
+            # The backend ended a kept connection just when it was taken: that is no failure of the backend.
+            self._reopen()
+        else:
+            self.attempt_failed(502, reason, detail, sent=True, answered=answered)
+
+    def _may_repeat(self) -> bool:
+        return not self.status and self._held is not None and self.head.method in IDEMPOTENT
 
     def attempt_failed(self, status: int, reason: str, detail: str, sent: bool, answered: bool = False) -> None:
         """See Outbound."""

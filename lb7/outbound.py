@@ -37,6 +37,7 @@ class Outbound(Asker):
     bytes_in = 0
     is_over = False
     _candidates: Iterator[BackendState] | None = None
+    _peeked: BackendState | None = None
     _connection: BackendConnection | None = None
     _task: asyncio.Task[None] | None = None
     _lines = b""
@@ -124,7 +125,8 @@ class Outbound(Asker):
     def _attempt(self, otherwise: Refused) -> None:
         """To the next candidate; `otherwise` is the answer where there is none left."""
         assert self._candidates is not None
-        backend = next(self._candidates, None)
+        backend = self._peeked or next(self._candidates, None)
+        self._peeked = None
         if backend is None:
             self.refuse(otherwise)
             return
@@ -137,6 +139,19 @@ class Outbound(Asker):
             self._send(connection)
         else:
             self._task = asyncio.ensure_future(self._open(backend))
+
+    def _has_candidate(self) -> bool:
+        """Whether there is a next candidate."""
+        if self._peeked is None and self._candidates is not None:
+            self._peeked = next(self._candidates, None)
+        return self._peeked is not None
+
+    def _reopen(self) -> None:
+        """To the same backend, on a new connection."""
+        assert self.backend is not None
+        self.attempts += 1
+        self._wait(None)
+        self._task = asyncio.ensure_future(self._open(self.backend))
 
     async def _open(self, backend: BackendState) -> None:
         try:

@@ -239,7 +239,9 @@ async def test_connections_per_client(world: World) -> None:
     await world.serve(await world.backend(), listener=listener)
     first, _ = await world.client(), await world.client()
     await eventually(lambda: len(world.proxy.listeners["web"].connections) == 2)
-    assert status_of(await world.whole(b"")) == 429
+    refused = await world.client()
+    assert status_of(await refused.response()) == 429
+    refused.close()
     first.close()
     await eventually(lambda: len(world.proxy.listeners["web"].connections) == 1)
     assert status_of(await world.ask(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")) == 200
