@@ -106,7 +106,8 @@ def _connlimit(a: Attributes) -> low.Connlimit:
 def _dynset(a: Attributes) -> Expression:
     inner = a.get(7)
     expression = None if inner is None else decode_expression(inner)
-    assert expression is None or isinstance(expression, low.Limit | low.Connlimit | low.Count)
+    if not isinstance(expression, low.Limit | low.Connlimit | low.Count | None):
+        raise KeyError("an expression that lbctl puts into no set")
     data, timeout = word(a[5]) if 5 in a else None, number(a.get(6, b""))
     return low.Dynset(text_of(a[1]), number(a[3]), word(a[4]), data, timeout, expression)
 
