@@ -54,7 +54,7 @@ def translation_chain(draft: Draft, entrance: Entrance, hook_picks: bool) -> str
         picks = _picks_map(entrance)
         draft.sets[picks.name] = picks
         targets.append(MapLookup((Field.MARK,), picks.name))
-    targets.append(_scheduled(entrance))
+    targets.append(_scheduled(draft, entrance))
     name = f"nat-{entrance.label}"
     draft.chains[name] = Chain(name, tuple(_dnat(entrance, target) for target in targets))
     return name
@@ -84,17 +84,18 @@ def _dnat(entrance: Entrance, to: Translation) -> Rule:
     return Rule((Match(Field.L4PROTO, PROTOCOL_NUMBER[entrance.listener.protocol]), dnat))
 
 
-def _scheduled(entrance: Entrance) -> Translation:
+def _scheduled(draft: Draft, entrance: Entrance) -> Translation:
     kind = entrance.service.scheduler.kind
     values = [target_value(b.endpoint.ip, b.endpoint.port) for b in slots(kind, entrance.eligible)]
     if len(entrance.eligible) == 1:
         return Constant(values[0])
+    name, first = draft.add_slots(entrance.label, entrance.family, entrance.with_port, values)
     if kind in BY_CLIENT:
-        number: Numgen | Jhash = Jhash((SADDR[entrance.family],), len(values), seed(entrance.service))
+        number: Numgen | Jhash = Jhash((SADDR[entrance.family],), len(values), seed(entrance.service), first)
     else:
         mode = NumgenMode.RANDOM if kind is SchedulerKind.RANDOM else NumgenMode.INC
-        number = Numgen(mode, len(values))
-    return SlotLookup(number, tuple(values))
+        number = Numgen(mode, len(values), first)
+    return MapLookup(number, name)
 
 
 def _target_type(entrance: Entrance) -> tuple[str, ...]:

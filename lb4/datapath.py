@@ -6,6 +6,7 @@ name and, where the families are apart, `-4` or `-6`; names that start with a ho
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -91,6 +92,23 @@ def shared_set(kind: str, family: Family, ranges: bool = False) -> Set:
         interval=ranges,
         counter=shape.counter,
     )
+
+
+SLOT_MAPS = 64
+"""The kernel walks through all rules that use a map to add another (nf_tables_bind_set), and through all sets of a
+table to add another set: slots of many listeners share these many maps."""
+
+
+def slots_name(label: str, family: Family, with_port: bool) -> str:
+    """The map that has an entrance's slots: of backends with ports of their own, or of those that keep the client's."""
+    shard = zlib.crc32(label.encode()) % SLOT_MAPS
+    return f"{'slots' if with_port else 'portless-slots'}-{shard}-{SUFFIX[family]}"
+
+
+def slots_set(name: str, family: Family, with_port: bool) -> Set:
+    """Such a map without its elements."""
+    address = ADDRESS_TYPE[family]
+    return Set(name, ("integer",), (address, "inet_service") if with_port else (address,))
 
 
 def bind_value(bind: Bind, protocol: Protocol, port: int) -> Value:

@@ -5,13 +5,14 @@ The rule: a shared set exists only where an element needs it, one kind for singl
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from lb4.address import Bind, Endpoint, Family
-from lb4.datapath import PROTOCOL_NUMBER, shared_set
+from lb4.datapath import PROTOCOL_NUMBER, shared_set, slots_name, slots_set
 from lb4.model import Protocol
 from lb4.nft.ruleset import Chain, Element, Set, Table, Value, Verdict
+from lb4.slot_map import SlotMap
 
 SharedKey = tuple[str, Family, bool]
 """A shared set: its kind, its family, and whether its elements are ranges of ports."""
@@ -19,11 +20,15 @@ SharedKey = tuple[str, Family, bool]
 
 @dataclass(slots=True)
 class Draft:
-    """What was added so far. shared: by set, by the ends of its key, the verdict or None."""
+    """What was added so far. shared: by set, by the ends of its key, the verdict or None.
+
+    slots: by map, the slots of its listeners.
+    """
 
     sets: dict[str, Set] = field(default_factory=dict)
     chains: dict[str, Chain] = field(default_factory=dict)
     shared: dict[SharedKey, dict[tuple[Value, Value | None], Verdict | None]] = field(default_factory=dict)
+    slots: dict[str, SlotMap] = field(default_factory=dict)
 
     def add_bind(self, kind: str, bind: Bind, protocol: Protocol, verdict: Verdict | None = None) -> None:
         """An element that stands for all ports of a bind."""
@@ -47,6 +52,14 @@ class Draft:
         for kind in kinds:
             self._elements(kind, bind)[low, high] = None
 
+    def add_slots(self, label: str, family: Family, with_port: bool, values: Sequence[Value]) -> tuple[str, int]:
+        """Elements for an entrance's slots. Returns the map's name and the number of the first."""
+        name = slots_name(label, family, with_port)
+        if name not in self.slots:
+            self.slots[name] = SlotMap()
+            self.sets[name] = slots_set(name, family, with_port)
+        return name, self.slots[name].add(label, values)
+
     def has(self, kind: str, family: Family, ranges: bool = False) -> bool:
         """Whether a shared set has any element."""
         return (kind, family, ranges) in self.shared
@@ -54,7 +67,8 @@ class Draft:
     def table(self, base_chains: Iterable[Chain]) -> Table:
         """The finished table: base chains first, then the others by name."""
         shared = (self._finished(key) for key in sorted(self.shared))
-        sets = {each.name: each for each in shared} | dict(sorted(self.sets.items()))
+        slots = {name: replace(self.sets[name], elements=each.finished()) for name, each in self.slots.items()}
+        sets = {each.name: each for each in shared} | dict(sorted((self.sets | slots).items()))
         return Table(sets, {chain.name: chain for chain in base_chains} | dict(sorted(self.chains.items())))
 
     def _elements(self, kind: str, bind: Bind) -> dict[tuple[Value, Value | None], Verdict | None]:

@@ -7,7 +7,7 @@ learnt. Limits are taken to be kept and where the kernel draws a number, all tha
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lb4.address import Endpoint, Family
@@ -52,6 +52,7 @@ from lb4.nft.ruleset import (
     VerdictMap,
 )
 from lb4.schedulers.jhash import scaled
+from lb4.slot_map import packed
 
 Learnt = Mapping[str, Mapping[Value, Value]]
 """By name of a dynamic map what it holds now."""
@@ -249,17 +250,29 @@ class Walk:
         match to:
             case Constant(value):
                 return {value: 1.0}
-            case MapLookup(selector, name):
+            case MapLookup(Numgen() | Jhash() as number, name):
+                return self._drawn(number, self._numbered(name, number))
+            case MapLookup(tuple() as selector, name):
                 return self._looked_up(selector, name)
-            case SlotLookup(Jhash() as hashed, slots):
-                data = b"".join(self._read(hashed.key) or ())
-                slot = scaled(data, hashed.seed, hashed.modulus)
-                self.words.hashed(self.client.ip, slot, len(slots))
+            case SlotLookup(number, slots):
+                return self._drawn(number, slots)
+        raise TypeError(f"no translation: {to}")
+
+    def _numbered(self, name: str, number: Numgen | Jhash) -> list[Value]:
+        """The data of the numbers that may be drawn, in their order."""
+        found = {element.low[0]: element.data for element in self.table.sets[name].elements}
+        wanted = (found[packed(number.offset + slot)] for slot in range(number.modulus))
+        return [data for data in wanted if isinstance(data, tuple)]
+
+    def _drawn(self, number: Numgen | Jhash, slots: Sequence[Value]) -> Shares:
+        match number:
+            case Jhash(key, modulus, seed):
+                slot = scaled(b"".join(self._read(key) or ()), seed, modulus)
+                self.words.hashed(self.client.ip, slot, modulus)
                 return {slots[slot]: 1.0}
-            case SlotLookup(Numgen(mode), slots):
-                self.words.drawn(mode, len(slots))
-                return {value: count / len(slots) for value, count in Tally(slots).items()}
-        raise TypeError(f"not a translation: {to}")
+            case Numgen(mode, modulus):
+                self.words.drawn(mode, modulus)
+                return {value: count / modulus for value, count in Tally(slots).items()}
 
     def _looked_up(self, selector: Key, name: str) -> Shares:
         """What a hook would pick is not known: the rule below, for when it does not answer, shows the shares."""

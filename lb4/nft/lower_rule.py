@@ -255,7 +255,10 @@ class _Program:
                 self.expressions += [low.Immediate(WORDS_OF_REGISTER, port) for port in value[1:]]
                 return WORDS_OF_REGISTER
             case MapLookup(selector, name):
-                self._load(selector, interval=name in self.intervals)
+                if isinstance(selector, tuple):
+                    self._load(selector, interval=name in self.intervals)
+                else:
+                    self._number(selector)
                 self.expressions.append(low.Lookup(0, name, 0))
             case SlotLookup(number, slots):
                 self._number(number)
@@ -264,12 +267,12 @@ class _Program:
 
     def _number(self, number: Numgen | Jhash) -> None:
         match number:
-            case Numgen(mode, modulus):
-                self.expressions.append(low.Number(0, int(mode is NumgenMode.RANDOM), modulus))
-            case Jhash(key, modulus, seed):
+            case Numgen(mode, modulus, offset):
+                self.expressions.append(low.Number(0, int(mode is NumgenMode.RANDOM), modulus, offset))
+            case Jhash(key, modulus, seed, offset):
                 self._load(key, WORDS_OF_REGISTER)
                 size = key[0].size if len(key) == 1 else 4 * _words(key)
-                self.expressions.append(low.Hash(WORDS_OF_REGISTER, size, 0, modulus, seed))
+                self.expressions.append(low.Hash(WORDS_OF_REGISTER, size, 0, modulus, seed, offset))
 
 
 def _simple(statement: Counter | ConnectionCount | RateLimit | Notrack | Queue) -> Expression:

@@ -244,26 +244,28 @@ class NumgenMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Numgen:
-    """`numgen MODE mod N`: a number from 0 to N-1, in host order."""
+    """`numgen MODE mod N offset O`: a number from O to O+N-1, in host order."""
 
     mode: NumgenMode
     modulus: int
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Jhash:
-    """`jhash KEY mod N seed S`: the kernel's Jenkins hash (linux/jhash.h) scaled to 0…N-1."""
+    """`jhash KEY mod N seed S`: the kernel's Jenkins hash (linux/jhash.h) scaled to O…O+N-1, O being the offset."""
 
     key: Key
     modulus: int
     seed: int
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class MapLookup:
-    """`SELECTOR map @name`; the rule stops where the map has no such element."""
+    """`SELECTOR map @name`; the rule stops where the map has no such element. A number looks up an `integer`."""
 
-    selector: Key
+    selector: Key | Numgen | Jhash
     map: str
 
 

@@ -49,6 +49,8 @@ from lb4.nft.types import TYPES
 
 UNITS = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
 DYNAMIC_SIZE = 65535
+READ_AS = {"ipv4_addr": "ip daddr", "ipv6_addr": "ip6 daddr", "inet_service": "th dport"}
+"""nft reads a key of plain integers by `typeof` alone, and then the data too."""
 
 
 def write_table(table: Table) -> str:
@@ -71,7 +73,7 @@ def write_rule(rule: Rule) -> str:
 
 def _set(value: Set) -> str:
     kind = "set" if value.data is None else "map"
-    lines = [f"\t{kind} {value.name} {{", f"\t\ttype {_types(value)}"]
+    lines = [f"\t{kind} {value.name} {{", f"\t\t{'typeof' if value.key == ('integer',) else 'type'} {_types(value)}"]
     lines += [f"\t\t{line}" for line in _properties(value)]
     if value.elements:
         elements = ",\n\t\t\t".join(_element(each, value) for each in value.elements)
@@ -83,6 +85,8 @@ def _types(value: Set) -> str:
     key = " . ".join(value.key)
     if value.data is None:
         return key
+    if value.key == ("integer",):
+        return f"numgen inc mod 2 : {' . '.join(READ_AS[name] for name in value.data)}"
     return f"{key} : {value.data if isinstance(value.data, str) else ' . '.join(value.data)}"
 
 
@@ -231,7 +235,8 @@ def _destination(to: Translation) -> str:
         case Constant(value):
             return _constant(value)
         case MapLookup(selector, name):
-            return f"{write_key(selector)} map @{name}"
+            written = write_key(selector) if isinstance(selector, tuple) else write_number(selector)
+            return f"{written} map @{name}"
         case SlotLookup(number, slots):
             pairs = ", ".join(f"{slot} : {_slot(value)}" for slot, value in enumerate(slots))
             return f"{write_number(number)} map {{ {pairs} }}"
@@ -240,10 +245,11 @@ def _destination(to: Translation) -> str:
 def write_number(number: Numgen | Jhash) -> str:
     """What picks a slot."""
     match number:
-        case Numgen(mode, modulus):
-            return f"numgen {mode} mod {modulus}"
-        case Jhash(key, modulus, seed):
-            return f"jhash {write_key(key)} mod {modulus} seed 0x{seed:x}"
+        case Numgen(mode, modulus, offset):
+            written = f"numgen {mode} mod {modulus}"
+        case Jhash(key, modulus, seed, offset):
+            written = f"jhash {write_key(key)} mod {modulus} seed 0x{seed:x}"
+    return f"{written} offset {offset}" if offset else written
 
 
 def _slot(value: Value) -> str:
