@@ -22,7 +22,7 @@ from lb4.netlink import (
 from lb4.nft import message as m
 from lb4.nft import types
 from lb4.nft.decode import decode_table, rule_counters
-from lb4.nft.decode_set import DumpedElement, DumpedSet, by_key, decode_elements, decode_set
+from lb4.nft.decode_set import DumpedElement, DumpedSet, by_key, decode_data, decode_elements, decode_set
 from lb4.nft.diff import Transaction
 from lb4.nft.encode import Encoded, encode
 from lb4.nft.encode_expression import value
@@ -107,11 +107,13 @@ class RealKernel:
             raise _unreadable(error) from error
 
     def _elements_of(self, each: DumpedSet) -> dict[bytes, Data]:
-        return {key: element.data for key, element in self._dumped_elements(each).items()}
+        return decode_data(each.type, self._dumped_set(each))
 
     def _dumped_elements(self, each: DumpedSet) -> dict[bytes, DumpedElement]:
-        bodies = self._dump(m.GETSETELEM, m.ELEMENTS_TABLE, string(m.ELEMENTS_SET, each.name))
-        return by_key(each.type, decode_elements(bodies))
+        return by_key(each.type, decode_elements(self._dumped_set(each)))
+
+    def _dumped_set(self, each: DumpedSet) -> list[bytes]:
+        return self._dump(m.GETSETELEM, m.ELEMENTS_TABLE, string(m.ELEMENTS_SET, each.name))
 
     def elements(self, set_name: str) -> tuple[LiveElement, ...]:
         """A set's elements with their counts; empty where there is no such set."""

@@ -72,11 +72,27 @@ def walk(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
 
 def decode_elements(bodies: Iterable[bytes]) -> Iterator[DumpedElement]:
     """The elements in the messages of one set's dump."""
+    return map(_element, _attributes(bodies))
+
+
+def decode_data(kind: SetType, bodies: Iterable[bytes]) -> dict[bytes, Data]:
+    """The data of a set's elements by their keys; what was counted is not looked at, which is most of the work."""
+    if kind.is_interval:
+        return {key: each.data for key, each in by_key(kind, decode_elements(bodies)).items()}
+    return {
+        _value(a[m.ELEMENT_KEY]): data_of(a[m.ELEMENT_DATA]) if m.ELEMENT_DATA in a else None
+        for a in _attributes(bodies)
+        if m.ELEMENT_KEY in a
+    }
+
+
+def _attributes(bodies: Iterable[bytes]) -> Iterator[dict[int, bytes]]:
+    """Those of each element."""
     for body in bodies:
         for kind, start, end in walk(body, 4, len(body)):
             if kind == m.ELEMENTS_LIST:
                 for _, first, last in walk(body, start, end):
-                    yield _element(parse(body, first, last))
+                    yield parse(body, first, last)
 
 
 def _element(a: dict[int, bytes]) -> DumpedElement:
