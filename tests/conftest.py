@@ -1,4 +1,4 @@
-"""For all tests: what they need is said at once, what the kernel lacks is listed at the end, and nothing is left over."""
+"""For all tests: what they need is said at once, what the kernel lacks is listed at the end, nothing is left over."""
 
 from __future__ import annotations
 
