@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from time import monotonic
 
 from lb4.address import Endpoint
 from lb7.deadlines import Deadlines
@@ -83,7 +84,7 @@ class BackendConnections:
         """The connection's exchange is over and it may serve another."""
         surplus = self._kept.keep(connection)
         if surplus is not connection:
-            self._idle.start(connection)
+            self._idle.start(connection, monotonic())
         if surplus is not None:
             self._idle.stop(surplus)
             surplus.close()

@@ -26,19 +26,13 @@ class Deadlines(Generic[T]):
         self._waiting: dict[T, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def start(self, item: T) -> None:
-        """The item waits from now; one that waited already starts anew."""
+    def start(self, item: T, now: float) -> None:
+        """The item waits from now (of time.monotonic), and did not wait before."""
         if not self.seconds:
             return
-        self._waiting.pop(item, None)
-        self._waiting[item] = monotonic()
+        self._waiting[item] = now
         if self._timer is None:
             self._timer = self._loop.call_later(self.seconds, self._due)
-
-    def start_once(self, item: T) -> None:
-        """The item waits from now, unless it waits already."""
-        if item not in self._waiting:
-            self.start(item)
 
     def stop(self, item: T) -> None:
         """The item waits no more; one that did not wait is no error."""

@@ -317,8 +317,8 @@ class Exchange(Outbound):
             self._waiting.stop(self)
         if self.handler.wholes.seconds:
             self.handler.wholes.stop(self)
-        if self._admitted and self.service is not None:
-            self.service.release()
+        if self.service is not None:
+            self.service.release() if self._admitted else self.service.forget(self._admit)
         self.listener.count(self)
         if whole:
             self.client.finished()

@@ -6,7 +6,9 @@ fields are changed, and does no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from ipaddress import ip_address
 from random import random
 from typing import TYPE_CHECKING
 
@@ -79,6 +81,7 @@ class Handler:
         self.retries_status = any(condition.isdigit() for condition in route.retries.on)
         self.places: dict[str, str] = {}
         self._outgoing = Outgoing(route, request_id_header, forwarded)
+        self.act = self._doing()
         self._plain_response = not route.response_headers
 
     def authenticate(self, gate: Authenticator, exchange: Exchange) -> Awaitable[None] | None:
@@ -92,17 +95,20 @@ class Handler:
         _agreed(exchange, answer)
         return None
 
-    def act(self, exchange: Exchange) -> None:
-        """Does what the route says. Raises Refused."""
-        action = self.route.action
-        if isinstance(action, Forward):
-            self._forward(exchange, action)
-        elif isinstance(action, Respond):
-            exchange.answer(action.status, phrase(action.status), self._own_lines(action.headers), action.body)
-        else:
-            self._redirect(exchange, action)
+    def _doing(self) -> Callable[[Exchange], None]:
+        """What `act` does: what the route says. Raises Refused."""
+        match self.route.action:
+            case Forward() as action:
+                return partial(self._forward, action)
+            case Respond() as action:
+                return partial(self._respond, action)
+            case Redirect() as action:
+                return partial(self._redirect, action)
 
-    def _redirect(self, exchange: Exchange, action: Redirect) -> None:
+    def _respond(self, action: Respond, exchange: Exchange) -> None:
+        exchange.answer(action.status, phrase(action.status), self._own_lines(action.headers), action.body)
+
+    def _redirect(self, action: Redirect, exchange: Exchange) -> None:
         scheme = exchange.client.info.scheme
         url = location(action, self.route.match, scheme, exchange.host, exchange.target).encode("latin-1", "replace")
         exchange.answer(action.status, phrase(action.status), self._own_lines([(b"Location", url)]), b"")
@@ -111,7 +117,7 @@ class Handler:
         fields: Sequence[Field] = [Field(name, value) for name, value in headers]
         return b"".join([field.line for field in apply_changes(fields, self.route.response_headers)])
 
-    def _forward(self, exchange: Exchange, action: Forward) -> None:
+    def _forward(self, action: Forward, exchange: Exchange) -> None:
         service = self.services[0][1] if len(self.services) == 1 else self._split()
         target = exchange.target
         if action.rewrite.path_prefix is not None:
@@ -131,7 +137,7 @@ class Handler:
         """What identifies the client to the service, and the backend that it had."""
         affinity = service.model.service.affinity
         section, client = exchange.head.section, exchange.client
-        address = self.client_address(exchange).encode()
+        address = packed(self.client_address(exchange))
         if affinity is None:
             return address, None
         if affinity.key == "cookie":
@@ -178,6 +184,11 @@ class Handler:
         if found is None:
             found = self.places[name] = where(listener, self.route.name, name)
         return found
+
+
+def packed(address: str) -> bytes:
+    """The address as hashing schedulers want it, in every mode alike."""
+    return ip_address(address.partition("%")[0]).packed
 
 
 async def _agreed_later(exchange: Exchange, answer: Awaitable[Verdict]) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import ssl
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from lb7.deadlines import Deadlines
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from lb7.listener_state import ListenerPlan
     from lb7.service_state import BackendState, ServiceState
 
+NOBODY = Refused(503, NO_BACKEND, "the service has no backend that may get requests")
 REPLAY_LIMIT = 64 * 1024
 """The largest request body that is kept so that another backend can get it."""
 
@@ -44,6 +46,7 @@ class Outbound(Asker):
     _waiting: Deadlines[Outbound] | None = None
     _held: bytes | None = b""
     _trailers: Sequence[Field] = ()
+    started = 0.0
     _request_ended = False
     _tunnel = False
     _admitted = False
@@ -59,7 +62,7 @@ class Outbound(Asker):
             self._waiting.stop(self)
         self._waiting = deadlines
         if deadlines is not None:
-            deadlines.start(self)
+            deadlines.start(self, monotonic())
 
     @property
     def source(self) -> tuple[str, int] | None:
@@ -117,10 +120,11 @@ class Outbound(Asker):
             return
         self._admitted = True
         self.service.in_flight += 1
-        self._wait(None)
+        if self._waiting is not None:
+            self._wait(None)
         if self.handler.wholes.seconds:
-            self.handler.wholes.start(self)
-        self._attempt(Refused(503, NO_BACKEND, "the service has no backend that may get requests"))
+            self.handler.wholes.start(self, monotonic())
+        self._attempt(NOBODY)
 
     def _attempt(self, otherwise: Refused) -> None:
         """To the next candidate; `otherwise` is the answer where there is none left."""
@@ -173,12 +177,13 @@ class Outbound(Asker):
         if len(held) > REPLAY_LIMIT:
             self._held = None
         if self._request_ended:
-            self._wait(self.handler.first_bytes)
+            waiting = self._waiting = self.handler.first_bytes
+            waiting.start(self, monotonic() if self.attempts > 1 else self.started)
             return
         self._wait(self.handler.idles)
         self.client.resume_reading()
         if head.section.expects_continue:
-            self.plan.continues.start(self)
+            self.plan.continues.start(self, monotonic())
 
     def request_body(self, content: bytes, ended: bool, trailers: Sequence[Field]) -> None:
         """More of the request's body."""

@@ -16,6 +16,7 @@ from lb4.address import Endpoint
 from lb4.affinity import AffinityTable
 from lb4.model import Affinity, Backend, SchedulerKind, Service
 from lb4.schedulers.picker import Picker
+from lb4.schedulers.slots import seed
 from lb7.affinity import cookie_of
 from lb7.backend_connections import BackendConnections
 from lb7.ejection import Record, observe_failure
@@ -122,7 +123,7 @@ class ServiceState:
         eligible = service.eligible()
         standing = tuple(b for b in eligible if not self.backends[str(b)].record.ejected(now)) or eligible
         self.eligible = [self.backends[str(b)] for b in standing]
-        self.picker = Picker(service.scheduler.kind, standing, self.picker.turn)
+        self.picker = Picker(service.scheduler.kind, standing, self.picker.turn, seed(service))
         kind = service.scheduler.kind
         self.needs_key = service.affinity is not None or kind in (SchedulerKind.SOURCE_HASH, SchedulerKind.MAGLEV)
         self._counts = service.scheduler.kind is SchedulerKind.LEAST_CONNECTIONS
@@ -177,6 +178,11 @@ class ServiceState:
         self.in_flight -= 1
         while self.waiting and not self.is_full:
             self.waiting.popleft()()
+
+    def forget(self, waiting: Callable[[], None]) -> None:
+        """Who waited waits no more."""
+        if waiting in self.waiting:
+            self.waiting.remove(waiting)
 
     def end(self) -> None:
         """The service is no more: requests under way go on, kept connections end."""

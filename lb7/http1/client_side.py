@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from lb7.auth.verdict import ConnectionInfo
@@ -113,7 +114,9 @@ class ClientConnection(ByteSide):
         section = head.section
         self.requests += 1
         self.closing = not section.keep or self.requests == plan.limits.requests or self._listener.draining
-        self._wait(None)
+        if self._waiting is not None:
+            self._waiting.stop(self)
+            self._waiting = None
         exchange = self.exchange = Exchange(self, self._listener, plan, head)
         if section.length == 0:
             exchange.start(b"", True)
@@ -143,7 +146,7 @@ class ClientConnection(ByteSide):
             self._waiting.stop(self)
         self._waiting = deadlines
         if deadlines is not None:
-            deadlines.start(self)
+            deadlines.start(self, monotonic())
 
     def _feed(self, reader: BodyReader) -> bytes:
         """The content that is in the buffer."""
