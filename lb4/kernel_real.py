@@ -107,12 +107,12 @@ class RealKernel:
             raise _unreadable(error) from error
 
     def _elements_of(self, each: DumpedSet) -> dict[bytes, Data]:
-        return decode_data(each.type, self._dumped_set(each))
+        return decode_data(each.type, self._dumped(each))
 
     def _dumped_elements(self, each: DumpedSet) -> dict[bytes, DumpedElement]:
-        return by_key(each.type, decode_elements(self._dumped_set(each)))
+        return by_key(each.type, decode_elements(self._dumped(each)))
 
-    def _dumped_set(self, each: DumpedSet) -> list[bytes]:
+    def _dumped(self, each: DumpedSet) -> list[bytes]:
         return self._dump(m.GETSETELEM, m.ELEMENTS_TABLE, string(m.ELEMENTS_SET, each.name))
 
     def elements(self, set_name: str) -> tuple[LiveElement, ...]:

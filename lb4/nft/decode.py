@@ -6,7 +6,6 @@ The rule: pure; who dumps is elsewhere. Messages of other tables are passed over
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 
 from lb4.nft import message as m
 from lb4.nft.decode_expression import decode_expression
@@ -39,14 +38,13 @@ def decode_table(
     """The table of bodies that were dumped."""
     dumped = {each.name: each for each in sets}
     anonymous = _Anonymous(dumped, read)
-    heads = {chain.name: chain for chain in _chains(name, chains)}
-    programs: dict[str, list[LoweredRule]] = {chain: [] for chain in heads}
+    programs: dict[str, list[LoweredRule]] = {}
     for body in rules:
         chain, rule = _rule(body, anonymous)
-        programs[chain].append(rule)
+        programs.setdefault(chain, []).append(rule)
     return LoweredTable(
         sets={each.name: _named(each, read) for each in dumped.values() if not each.type.flags & ANONYMOUS},
-        chains={chain: replace(head, rules=tuple(programs[chain])) for chain, head in heads.items()},
+        chains={chain.name: chain for chain in _chains(name, chains, programs)},
         name=name,
         flags=flags,
     )
@@ -56,11 +54,12 @@ def _named(each: DumpedSet, read: ElementsOf) -> LoweredSet:
     return LoweredSet(each.name, each.type, {} if each.type.is_dynamic else read(each))
 
 
-def _chains(table: str, bodies: Iterable[bytes]) -> Iterator[LoweredChain]:
+def _chains(table: str, bodies: Iterable[bytes], programs: Mapping[str, list[LoweredRule]]) -> Iterator[LoweredChain]:
     for body in bodies:
         a = parse(body, 4)
         if text_of(a[m.CHAIN_TABLE]) == table:
-            yield LoweredChain(text_of(a[m.CHAIN_NAME]), (), _base(a), POLICIES[_policy(a)])
+            name = text_of(a[m.CHAIN_NAME])
+            yield LoweredChain(name, tuple(programs.get(name, ())), _base(a), POLICIES[_policy(a)])
 
 
 def _policy(a: Mapping[int, bytes]) -> int:
@@ -89,7 +88,7 @@ class _Anonymous:
         found = self._dumped.get(expression.set)
         if found is None or not found.type.flags & ANONYMOUS:
             return expression
-        return replace(expression, set=self._value(found))
+        return Lookup(expression.source, self._value(found), expression.register, expression.inverted)
 
     def _value(self, found: DumpedSet) -> AnonymousSet:
         digest = digest_in(found.userdata)

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from lb4.nft import message as m
 from lb4.nft.decode_expression import data_of
+from lb4.nft.encode_expression import DATA_VALUE
 from lb4.nft.program import Data, SetType
-from lb4.nft.wire import TYPE_MASK, number, parse, text_of, unpack_header
+from lb4.nft.wire import TYPE_MASK, number, pack_header, parse, text_of, unpack_header
 
 
 class DumpedSet(NamedTuple):
@@ -72,27 +73,42 @@ def walk(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
 
 def decode_elements(bodies: Iterable[bytes]) -> Iterator[DumpedElement]:
     """The elements in the messages of one set's dump."""
-    return map(_element, _attributes(bodies))
-
-
-def decode_data(kind: SetType, bodies: Iterable[bytes]) -> dict[bytes, Data]:
-    """The data of a set's elements by their keys; what was counted is not looked at, which is most of the work."""
-    if kind.is_interval:
-        return {key: each.data for key, each in by_key(kind, decode_elements(bodies)).items()}
-    return {
-        _value(a[m.ELEMENT_KEY]): data_of(a[m.ELEMENT_DATA]) if m.ELEMENT_DATA in a else None
-        for a in _attributes(bodies)
-        if m.ELEMENT_KEY in a
-    }
-
-
-def _attributes(bodies: Iterable[bytes]) -> Iterator[dict[int, bytes]]:
-    """Those of each element."""
     for body in bodies:
         for kind, start, end in walk(body, 4, len(body)):
             if kind == m.ELEMENTS_LIST:
                 for _, first, last in walk(body, start, end):
-                    yield parse(body, first, last)
+                    yield _element(parse(body, first, last))
+
+
+def decode_data(kind: SetType, bodies: Iterable[bytes]) -> dict[bytes, Data]:
+    """The elements in the messages of one set's dump by their keys, without what they counted."""
+    if kind.is_interval:
+        return {key: each.data for key, each in by_key(kind, decode_elements(bodies)).items()}
+    found: dict[bytes, Data] = {}
+    for body in bodies:
+        for about, start, end in walk(body, 4, len(body)):
+            if about == m.ELEMENTS_LIST:
+                found.update(_plain(kind, body, start, end))
+    return found
+
+
+def _plain(kind: SetType, body: bytes, start: int, end: int) -> Iterator[tuple[bytes, Data]]:
+    """Keys and data by their place alone where an element starts as all do: tens of thousands come at each read."""
+    value_length = 4 + kind.key_length
+    head = pack_header(4 + (value_length + 3 & ~3), m.ELEMENT_KEY) + pack_header(value_length, DATA_VALUE)
+    key_end = 12 + kind.key_length
+    to_data = key_end + 3 & ~3
+    while start < end:
+        length = unpack_header(body, start)[0]
+        if body[start + 4 : start + 12] != head:
+            other = _element(parse(body, start + 4, start + length))
+            yield other.key, other.data
+        elif kind.data_length:
+            at = start + to_data
+            yield body[start + 12 : start + key_end], data_of(body[at + 4 : at + unpack_header(body, at)[0]])
+        else:
+            yield body[start + 12 : start + key_end], None
+        start += (length + 3) & ~3 or 4
 
 
 def _element(a: dict[int, bytes]) -> DumpedElement:
