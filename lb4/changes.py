@@ -5,7 +5,7 @@ The rule: pure; a backend is named `SERVICE BACKEND`, as the commands that chang
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from enum import Enum
 from typing import Literal
@@ -40,20 +40,19 @@ def _named(
             yield ModelChange("add", kind, name)
         elif new is None:
             yield ModelChange("remove", kind, name)
-        elif old != new:
+        elif old is not new and old != new:
             yield ModelChange("change", kind, name, differences(old, new))
 
 
 def _services(before: Mapping[str, Service], after: Mapping[str, Service]) -> Iterator[ModelChange]:
-    yield from _named("service", _bare(before), _bare(after))
-    for name in sorted(before.keys() | after.keys()):
-        old, new = before.get(name), after.get(name)
-        if old is not new:
-            yield from _backends(name, _by_text(old), _by_text(new))
+    touched = sorted(name for name in before.keys() | after.keys() if before.get(name) is not after.get(name))
+    yield from _named("service", _bare(before, touched), _bare(after, touched))
+    for name in touched:
+        yield from _backends(name, _by_text(before.get(name)), _by_text(after.get(name)))
 
 
-def _bare(services: Mapping[str, Service]) -> dict[str, Service]:
-    return {name: replace(service, backends=()) for name, service in services.items()}
+def _bare(services: Mapping[str, Service], names: Iterable[str]) -> dict[str, Service]:
+    return {name: replace(services[name], backends=()) for name in names if name in services}
 
 
 def _by_text(service: Service | None) -> dict[str, Backend]:

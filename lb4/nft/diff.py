@@ -165,7 +165,7 @@ class _Plan:
         added, removed = [], []
         for name, wanted in self.after.sets.items():
             old = self._old_elements(name)
-            if old is wanted.elements:
+            if not self.gone_chains and old == wanted.elements:
                 continue
             come = tuple((key, data) for key, data in wanted.elements.items() if self._differs(old, key, data))
             go = tuple(key for key, data in old.items() if self._differs(wanted.elements, key, data))
