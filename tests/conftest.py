@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,18 @@ settings.register_profile("lbctl", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("lbctl")
 
 
+def features() -> frozenset[str]:
+    """What this kernel's nf_tables has. Raises KernelError and OSError."""
+    with closing(RealKernel()) as kernel:
+        return kernel.features()
+
+
 def needs() -> str:
     """What the tests lack here, in one line, or nothing."""
     if os.geteuid() != 0:
         return "the tests take root: sudo make test"
     try:
-        RealKernel().features()
+        features()
     except (KernelError, OSError) as error:
         return f"the tests take a kernel with nf_tables: {error}"
     return ""
@@ -43,7 +50,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    lacking = [name for name in OPTIONAL if name not in RealKernel().features()]
+    here = features()
+    lacking = [name for name in OPTIONAL if name not in here]
     if lacking:
         terminalreporter.write_line(f"this kernel lacks, and so was not tested: {', '.join(lacking)}")
 
