@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from lb4.nft.program import Data, Dynset, Give, Lookup, LoweredChain, LoweredRule, LoweredSet, LoweredTable
+from lb4.nft import types
+from lb4.nft.program import Data, Dynset, Give, Lookup, LoweredChain, LoweredRule, LoweredSet, LoweredTable, SetType
 from lb4.nft.ruleset import Verdict
 from lb4.nft.transaction import (
+    Action,
     AddChain,
     AddElements,
     AddRule,
@@ -19,6 +21,7 @@ from lb4.nft.transaction import (
     AddTable,
     Change,
     FlushChain,
+    Kind,
     NamedChange,
     RemoveChain,
     RemoveElements,
@@ -30,7 +33,8 @@ from lb4.nft.transaction import (
 
 __all__ = ["NamedChange", "Transaction", "diff"]
 
-EMPTY = LoweredTable()
+LISTED_MAX = 8
+"""How many elements of a set are named one by one."""
 
 
 def diff(current: LoweredTable | None, wanted: LoweredTable | None) -> Transaction:
@@ -198,10 +202,10 @@ class _Plan:
         for name in dict.fromkeys((*come, *go)):
             if name not in self.new_sets:
                 keys = {key for key, _ in come.get(name, ())}
-                gone = set(go.get(name, ()))
-                yield from _counted("add", name, len(keys - gone))
-                yield from _counted("change", name, len(keys & gone))
-                yield from _counted("remove", name, len(gone - keys))
+                gone, kind = set(go.get(name, ())), self.after.sets[name].type
+                yield from _listed("add", name, kind, keys - gone)
+                yield from _listed("change", name, kind, keys & gone)
+                yield from _listed("remove", name, kind, gone - keys)
 
 
 def _leads_on(chain: LoweredChain) -> bool:
@@ -217,18 +221,28 @@ def _rules_of(chain: LoweredChain) -> Iterator[Change]:
     return (AddRule(chain.name, rule, index) for index, rule in enumerate(chain.rules))
 
 
-def _counted(action: str, name: str, count: int) -> Iterator[NamedChange]:
-    if count:
-        plural = "s" if count > 1 else ""
-        yield NamedChange(action, "element", f"{name} ({count} element{plural})")  # type: ignore[arg-type]
+def _listed(action: Action, name: str, kind: SetType, keys: set[bytes]) -> Iterator[NamedChange]:
+    """A few elements by their keys, many by their number."""
+    if len(keys) > LISTED_MAX:
+        yield NamedChange(action, "element", f"{name} ({len(keys)} elements)")
+        return
+    for key in sorted(keys):
+        yield NamedChange(action, "element", f"{name} {{ {_key(kind, key)} }}")
 
 
-def _named(kind: str, before: Iterable[str], after: Iterable[str], anew: set[str]) -> Iterator[NamedChange]:
+def _key(kind: SetType, key: bytes) -> str:
+    low, high = key[: kind.key_length], key[kind.key_length :]
+    if high in (b"", low):
+        return types.write(low, kind.key_type)
+    return f"{types.write(low, kind.key_type)} - {types.write(high, kind.key_type)}"
+
+
+def _named(kind: Kind, before: Iterable[str], after: Iterable[str], anew: set[str]) -> Iterator[NamedChange]:
     old, new = set(before), set(after)
     for name in sorted(old - new):
-        yield NamedChange("remove", kind, name)  # type: ignore[arg-type]
+        yield NamedChange("remove", kind, name)
     for name in sorted(anew):
-        yield NamedChange("change" if name in old else "add", kind, name)  # type: ignore[arg-type]
+        yield NamedChange("change" if name in old else "add", kind, name)
 
 
 def _anew(before, after, same) -> set[str]:  # type: ignore[no-untyped-def]
