@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Iterator
+from types import TracebackType
 
 from lb4.kernel import Count, FeatureMissing, GenerationMoved, KernelError, LiveElement, Snapshot
 from lb4.netlink import (
@@ -51,6 +52,12 @@ class RealKernel:
         if self._opened is None:
             self._opened = NetlinkSocket()
         return self._opened
+
+    def __enter__(self) -> RealKernel:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
 
     def close(self) -> None:
         """Gives the socket back."""
