@@ -140,5 +140,6 @@ def settings(schema: FileSchema) -> Settings:
         metrics=None if schema.metrics is None else schema.metrics.bind,
         reconcile=schema.reconcile,
         user=schema.user or "nobody",
+        resolvers=tuple(map(str, schema.resolvers)),
         group=schema.group or "",
     )

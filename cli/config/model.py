@@ -24,6 +24,7 @@ class Settings:
     reconcile: bool = False
     user: str = "nobody"
     group: str = ""
+    resolvers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,8 @@ class FileSchema(Keys):
     """Whether `lbctl run` puts the kernel right when somebody else changed the `lbctl` tables."""
     user: Text | None = None
     """The user that workers run as when lbctl was started by root. Default: `nobody`."""
+    resolvers: list[Address] = []
+    """Name servers that `dns:` backends are looked up by. Empty: the system's."""
     group: Text | None = None
     """The group that may speak to the control socket. Default: root's."""
 

@@ -19,7 +19,7 @@ from cli.state import State
 
 if TYPE_CHECKING:
     from cli.config.model import Configuration
-    from lb4.address import Endpoint
+    from lb4.address import Endpoint, IPAddress
     from lb4.compile_filters import Assistance
     from lb4.conntrack import Conntrack
     from lb4.flow import Flow
@@ -58,6 +58,10 @@ class Runtime(Protocol):
 
     def health(self) -> Mapping[tuple[str, Endpoint], Health]:
         """What the checks found; a backend that is not checked has no entry."""
+        ...
+
+    def addresses(self) -> Mapping[str, tuple[IPAddress, ...]]:
+        """The addresses of the DNS names that backends are given by, as far as they were looked up."""
         ...
 
     def activity(self) -> Mapping[tuple[str, Endpoint], Activity]:

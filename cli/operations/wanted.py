@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from cli.operations.context import Context
 from cli.operations.error import OperationError
 from cli.state import Override, Overrides, Remembered
-from lb4.address import Endpoint
+from lb4.address import Endpoint, IPAddress
 from lb4.model import Backend, Balancer, Health, Service
+from lb7.resolution import with_addresses
 
 if TYPE_CHECKING:
     from cli.config.model import Configuration
@@ -72,9 +73,18 @@ def required(context: Context) -> InForce:
 
 
 def wanted(context: Context, balancer: Balancer) -> Balancer:
-    """The file's balancer with the operator's changes and what the checks found put over it."""
+    """The file's balancer with addresses of DNS names, the operator's changes and what the checks found put over it."""
     found = context.runtime.health() if context.runtime is not None else {}
-    return overlaid(balancer, context.state.overrides(), found)
+    addresses = context.runtime.addresses() if context.runtime is not None else {}
+    return overlaid(resolved(balancer, addresses), context.state.overrides(), found)
+
+
+def resolved(balancer: Balancer, addresses: Mapping[str, tuple[IPAddress, ...]]) -> Balancer:
+    """The balancer with a backend for each address of its services' names."""
+    if not addresses:
+        return balancer
+    services = {n: with_addresses(s, addresses) if s.names else s for n, s in balancer.services.items()}
+    return Balancer(balancer.listeners, services)
 
 
 def overlaid(balancer: Balancer, overrides: Overrides, found: HealthFound) -> Balancer:

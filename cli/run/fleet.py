@@ -24,6 +24,9 @@ from lb7.files import Files, named_files, read_files
 Place = tuple[str, Protocol, Bind]
 """A listener's name, its protocol, one address and port."""
 
+READY_AGAIN = 1.0
+"""Seconds after which it is looked anew which workers are not ready: one that was waited for may have been ended."""
+
 
 @dataclass
 class Prepared:
@@ -122,16 +125,30 @@ class Fleet:
         for worker in self.workers.pop(kind, []):
             worker.drain(0)
 
+    def serve(self, kind: str, part: object | None) -> None:
+        """Gives a kind without sockets this part, starting or ending its workers as that needs."""
+        if part is None:
+            self._end(kind)
+        else:
+            self._configure(kind, part)
+            self._begin(kind)
+
+    def remember(self, parts: Mapping[str, object | None]) -> None:
+        """What workers that are started anew are told from now on."""
+        for kind, part in parts.items():
+            for worker in self.workers.get(kind, []) if part is not None else ():
+                worker.part = part
+
     def tell(self, kind: str, message: Message) -> None:
         """One message to all workers of a kind."""
         for worker in self.workers.get(kind, []):
             worker.tell(message)
 
     async def ready(self) -> None:
-        """Until every worker has carried out its configuration."""
-        for workers in self.workers.values():
-            for worker in workers:
-                await worker.ready.wait()
+        """Until every worker has carried out its configuration, also those that were started meanwhile."""
+        while waiting := [each for workers in self.workers.values() for each in workers if not each.ready.is_set()]:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(waiting[0].ready.wait(), READY_AGAIN)
 
     async def drain(self, seconds: float) -> None:
         """Ends all workers, those that serve clients within so many seconds."""

@@ -12,22 +12,25 @@ from typing import Protocol
 
 from cli.config.model import Configuration
 from cli.run.health_worker import Target
+from cli.run.names import Names
 from lb4.model import Balancer, Listener, Mode, Service
 from lb4.packet.part import AssistPart, PacketPart
 from lb4.terminate.model import TerminateListener, TerminatePart
 from lb7.files import Files
 from lb7.part import HttpPart
+from lb7.resolution import names_of
 
 MODULES = {
     "http": "lb7.worker",
     "terminate": "cli.run.terminate_worker",
     "health": "cli.run.health_worker",
+    "names": "cli.run.names_worker",
     "packet": "cli.run.packet_worker",
     "assist": "cli.run.assist_worker",
 }
 SOCKET_MODES = {"http": Mode.HTTP, "terminate": Mode.TERMINATE}
 """The kinds whose listeners have sockets in user space."""
-SINGLE = frozenset({"health", "assist"})
+SINGLE = frozenset({"health", "names", "assist"})
 """The kinds that have one worker."""
 
 
@@ -46,6 +49,12 @@ def health_part(services: Mapping[str, Service]) -> tuple[Target, ...]:
         if service.health is not None
         for backend in service.backends
     )
+
+
+def names_part(configuration: Configuration) -> Names | None:
+    """The DNS names that backends are given by."""
+    names = names_of(configuration.services.values())
+    return Names(names, configuration.settings.resolvers) if names else None
 
 
 def terminate_part(configuration: Configuration, services: Mapping[str, Service]) -> TerminatePart:
@@ -113,6 +122,7 @@ def parts_of(
     health = health_part(services)
     terminated = configuration.of_mode(Mode.TERMINATE)
     return {
+        "names": names_part(configuration),
         "health": health or None,
         "http": http_part(configuration, services, files, sizes.size) if configuration.http.listeners else None,
         "terminate": terminate_part(configuration, services) if terminated else None,

@@ -15,7 +15,7 @@ from cli.operations.context import Activity
 from cli.operations.error import OperationError
 from cli.run.fleet import Fleet, Prepared
 from cli.run.sockets import BindError
-from lb4.address import AddressError, Endpoint, parse_endpoint
+from lb4.address import AddressError, Endpoint, IPAddress, parse_endpoint
 from lb4.compile_filters import Assistance
 from lb4.flow import Flow
 from lb4.kernel import Kernel
@@ -46,6 +46,7 @@ class LiveRuntime:
         self._ask = ask
         self.prepared: Prepared | None = None
         self.published: Mapping[tuple[str, Endpoint], Health] = {}
+        self.learned: Mapping[str, tuple[IPAddress, ...]] = {}
 
     def prepare(self, configuration: Configuration) -> None:
         """Opens the sockets of a configuration that is about to be applied. Raises OperationError."""
@@ -79,6 +80,14 @@ class LiveRuntime:
     def health(self) -> Mapping[tuple[str, Endpoint], Health]:
         """What is published of the checks' findings."""
         return self.published
+
+    def learn(self, name: str, addresses: tuple[IPAddress, ...]) -> None:
+        """These are the addresses of a DNS name, from now on."""
+        self.learned = {**self.learned, name: addresses}
+
+    def addresses(self) -> Mapping[str, tuple[IPAddress, ...]]:
+        """What is known of the DNS names of backends."""
+        return self.learned
 
     def activity(self) -> Mapping[tuple[str, Endpoint], Activity]:
         """What workers counted, summed over them."""

@@ -25,16 +25,19 @@ from cli.operations.wanted import wanted
 from cli.run.fleet import Fleet
 from cli.run.log import event
 from cli.run.notify import notify, reloading, watchdog_interval
-from cli.run.parts import parts_of
+from cli.run.parts import health_part, parts_of
 from cli.run.publishing import Publishing
 from cli.run.runtime import ANSWER_TIMEOUT, LiveRuntime, Statistics
 from cli.run.workers import Worker
-from lb4.address import AddressError, Endpoint, parse_endpoint
+from lb4.address import AddressError, Endpoint, parse_endpoint, parse_ip
 from lb4.model import Health, Service
 from lb4.worker.messages import AskStatistics, ServicesChanged
+from lb7.files import Files
 
 DRAIN_SECONDS = 30.0
 """How long connections may go on after SIGTERM."""
+SILENT = frozenset({"health", "names"})
+"""The kinds that keep no statistics."""
 CHANGES = frozenset({"apply", "rollback", "drain", "enable", "disable", "weight", "flush"})
 """The operations after which workers must be told anew."""
 
@@ -53,6 +56,7 @@ class Supervisor:
         self._context = replace(context, runtime=self._runtime)
         self._control = ControlServer(self._context, self._done, self._metrics, configuration.settings.group)
         self._configuration: Configuration | None = None
+        self._files: Files = {}
         self._publishing = Publishing()
         self._publish_timer: asyncio.TimerHandle | None = None
         self._answers: dict[str, asyncio.Future[Mapping[str, object]]] = {}
@@ -122,6 +126,7 @@ class Supervisor:
         prepared, self._runtime.prepared = self._runtime.prepared, None
         if prepared is not None:
             self._configuration = prepared.configuration
+            self._files = prepared.files
             parts = parts_of(self._configuration, self._services(), prepared.files, self._fleet)
             self._fleet.take_over(prepared, parts)
             self._forget_unchecked()
@@ -134,9 +139,10 @@ class Supervisor:
 
     def _tell_services(self) -> None:
         if self._configuration is not None:
-            changed = ServicesChanged(self._services())
+            services = self._services()
             for kind in ("http", "terminate", "packet", "assist"):
-                self._fleet.tell(kind, changed)
+                self._fleet.tell(kind, ServicesChanged(services))
+            self._fleet.remember(parts_of(self._configuration, services, self._files, self._fleet))
 
     # ---- what workers say
 
@@ -148,18 +154,35 @@ class Supervisor:
                 answer.set_result(statistics)
         if "failed" in report:
             event(logging.ERROR, "a worker could not take the configuration", worker=worker.name, why=report["failed"])
+        looked_up = report.get("addresses")
+        if isinstance(looked_up, list) and len(looked_up) == 3:
+            self._learned(*looked_up)
         changes = report.get("health")
         if isinstance(changes, list):
             self._found(changes)
 
     async def _statistics(self) -> Statistics:
-        workers = [worker for kind in self._fleet.workers.values() for worker in kind if worker.kind != "health"]
+        workers = [worker for kind in self._fleet.workers.values() for worker in kind if worker.kind not in SILENT]
         waited = [self._answers.setdefault(worker.name, self._loop.create_future()) for worker in workers]
         for worker in workers:
             worker.tell(AskStatistics())
         if waited:
             await asyncio.wait(waited, timeout=ANSWER_TIMEOUT / 2)
         return [future.result() for future in waited if future.done() and not future.cancelled()]
+
+    # ---- names
+
+    def _learned(self, name: object, addresses: object, why: object) -> None:
+        """A name was looked up: these are its addresses, or why the last known ones stay."""
+        if not isinstance(addresses, list):
+            return
+        with contextlib.suppress(AddressError):
+            self._runtime.learn(str(name), tuple(parse_ip(str(each)) for each in addresses))
+        level = logging.WARNING if why else logging.INFO
+        event(level, "addresses", name=name, now=" ".join(map(str, addresses)) or "none", why=why or "looked up")
+        self._tell_services()
+        self._fleet.serve("health", health_part(self._services()) or None)
+        self._forget_unchecked()
 
     # ---- health
 
@@ -191,7 +214,7 @@ class Supervisor:
         self._tell_services()
 
     def _forget_unchecked(self) -> None:
-        services = self._configuration.services if self._configuration else {}
+        services = self._services() if self._configuration else {}
         keys = {(s.name, b.endpoint) for s in services.values() if s.health is not None for b in s.backends}
         self._publishing.keep_only(keys)
         self._runtime.publish(dict(self._publishing.known))
