@@ -42,6 +42,8 @@ def _missing(balancer: Balancer) -> list[str]:
         service = balancer.services[name]
         if service.health is not None:
             warnings.append(f"service {name}: health is not checked by a script")
+        if service.affinity is not None and any(b.endpoint.family == "ip6" for b in service.backends):
+            warnings.append(f"service {name}: nft 1.0.6 (Debian 12) fails to read IPv6 affinity; newer ones may not")
         if service.scheduler.needs_process:
             warnings.append(f"service {name}: {service.scheduler} takes lbctl; the script takes turns")
     return warnings
