@@ -44,12 +44,8 @@ COMMANDS: dict[str, Entry] = {
     "disable": Entry("admin", "Send no new flow to a backend, and end those it has.", OPERATE),
     "weight": Entry("admin", "Set the weight of a backend.", OPERATE),
     "import": Entry("import_envoy", "Print a static Envoy configuration as one of lbctl.", FILES, "import_"),
-<<<<<<< HEAD
     "lab": Entry("lab", "A client, a balancer and three servers as network namespaces.", TRY),
     "demo": Entry("demo", "Play the article's scenes with real clients and servers.", TRY),
-=======
-    "lab": Entry("lab", "Make, enter and remove the namespaces of the demo.", TRY),
->>>>>>> 291ccff (lbctl lab: up, down, exec)
     "export": Entry("export", "Print the same balancing as an nft or iptables script.", FILES),
     "replay": Entry("replay", "Run a recorded capture through packet mode.", FILES),
     "completion": Entry("completion", "Print the completion script of a shell.", FILES),

@@ -1,17 +1,10 @@
-<<<<<<< HEAD
 """`lbctl lab`: the namespaces of the demo, to try things in.
 
 The rule: it makes and removes only what goes by the lab's own prefix.
-=======
-"""`lbctl lab`: the namespaces of the demo, to try things by hand.
-
-The rule: one lab stands under one prefix; what runs in it finds its own state, never the host's.
->>>>>>> 291ccff (lbctl lab: up, down, exec)
 """
 
 from __future__ import annotations
 
-<<<<<<< HEAD
 import sys
 from pathlib import Path
 from typing import Any
@@ -37,25 +30,10 @@ services:
       - "[2001:db8:1::2]:8080"
       - "[2001:db8:2::2]:8080"
 """
-=======
-import os
-import shutil
-import sys
-
-import click
-
-from cli.commands.command import Command, command
-from cli.operations.context import require_root
-from cli.operations.error import OperationError
-
-PREFIX = "lbctl-"
-NODES = ("client", "balancer", "server1", "server2", "server3")
->>>>>>> 291ccff (lbctl lab: up, down, exec)
 
 
 @click.group("lab")
 def lab() -> None:
-<<<<<<< HEAD
     """A client, a balancer and three servers as network namespaces on this host; nothing of the host is touched.
 
     Servers answer HTTP on 8080 and 8181, TCP and UDP echo on 9000, and say who they are and whom they saw.
@@ -143,78 +121,3 @@ def text(told: dict[str, Any]) -> str:
             "  lbctl lab down",
         )
     )
-=======
-    """Try lbctl in network namespaces: a client, a balancer and three servers."""
-
-
-@command("up", "lbctl lab up", "lbctl lab exec client -- curl http://192.0.2.10/")
-def up() -> None:
-    """Make the namespaces, cables and addresses, and start the servers. What stood there before is taken down first."""
-    require_root("lab up")
-    from cli.lab import build, servers
-
-    _clear()
-    build.up(PREFIX)
-    try:
-        # Their errors go nowhere: whoever reads this command's streams to their end must not wait for them.
-        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 -- no file but a device
-            servers.start(PREFIX, log=nowhere)
-    except servers.ServerFailed as error:
-        _clear()
-        raise OperationError(str(error)) from None
-    click.echo(f"The lab is up: {', '.join(NODES)}. Listen at 192.0.2.10 and 2001:db8::10.")
-
-
-@command("down", "lbctl lab down")
-def down() -> None:
-    """Take the lab down with all that runs in it."""
-    require_root("lab down")
-    _clear()
-
-
-def _clear() -> None:
-    """Takes down what is there, and forgets what its nodes were told."""
-    from cli.lab import build
-
-    build.down(PREFIX)
-    for node in NODES:
-        shutil.rmtree(directory_of(node), ignore_errors=True)
-
-
-def directory_of(node: str) -> str:
-    """Where an lbctl on a node of the lab has its control socket and its state."""
-    return f"/run/{PREFIX}{node}"
-
-
-@command("exec", "lbctl lab exec balancer -- lbctl apply lb.yaml", "lbctl lab exec server1 -- tcpdump -ni eth0")
-@click.argument("node", type=click.Choice(NODES))
-@click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND")
-def execute(node: str, words: tuple[str, ...]) -> None:
-    """Run COMMAND in the namespace of NODE; its exit status is that of COMMAND.
-
-    An lbctl in it has its own LBCTL_RUN_DIR and LBCTL_STATE_DIR, unless they are set.
-    """
-    require_root("lab exec")
-    from cli.lab import build, namespaces
-
-    if not build.is_up(PREFIX):
-        raise OperationError("the lab is not up: lbctl lab up")
-    environment = environment_of(node)
-    program = shutil.which(words[0], path=environment["PATH"])
-    if program is None:
-        raise OperationError(f"there is no command {words[0]!r}")
-    namespaces.enter(f"{PREFIX}{node}")
-    os.execve(program, words, environment)
-
-
-def environment_of(node: str) -> dict[str, str]:
-    """The environment of a command in the lab: this very lbctl in PATH, with directories of the node's own."""
-    own = {"LBCTL_RUN_DIR": directory_of(node), "LBCTL_STATE_DIR": f"{directory_of(node)}/state"}
-    path = f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', os.defpath)}"  # noqa: PTH120 -- one of PATH
-    return own | dict(os.environ) | {"PATH": path}
-
-
-for made in (up, down, execute):
-    assert isinstance(made, Command)
-    lab.add_command(made)
->>>>>>> 291ccff (lbctl lab: up, down, exec)
