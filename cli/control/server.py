@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -28,6 +28,7 @@ BODY_LIMIT = 64 * 1024 * 1024
 SOCKET_MODE = 0o660
 
 Done = Callable[[str], None]
+Result = TypeVar("Result")
 
 
 class ControlServer:
@@ -105,8 +106,11 @@ class ControlServer:
         return web.json_response(document_of(OPERATIONS))
 
     async def _metrics_text(self, request: web.Request) -> web.Response:
-        text = await asyncio.get_running_loop().run_in_executor(self._one_at_a_time, self._metrics)
-        return web.Response(text=text, content_type="text/plain", charset="utf-8")
+        return web.Response(text=await self.aside(self._metrics), content_type="text/plain", charset="utf-8")
+
+    async def aside(self, work: Callable[[], Result]) -> Result:
+        """Has something done between two operations, in their thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._one_at_a_time, work)
 
 
 def refusal(status: int, error: str, exit_status: int, lines: tuple[str, ...] = ()) -> web.Response:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cli.config.model import Configuration
-from cli.run.parts import MODULES, SINGLE, SOCKET_MODES, listeners_of
+from cli.run.parts import MODULES, SINGLE, SOCKET_KINDS, listeners_of
 from cli.run.sockets import BindError, close_sockets, open_sockets, ports_of
 from cli.run.workers import Heard, Worker
 from lb4.address import Bind
@@ -58,13 +58,13 @@ class Fleet:
         self.workers: dict[str, list[Worker]] = {}
         self._heard = heard
         self._watches: set[asyncio.Task[None]] = set()
-        self._places: dict[str, set[Place]] = {kind: set() for kind in SOCKET_MODES}
+        self._places: dict[str, set[Place]] = {kind: set() for kind in SOCKET_KINDS}
 
     def prepare(self, configuration: Configuration) -> Prepared:
         """Opens the sockets that the configuration needs and the fleet has not. Raises BindError, FileError."""
         prepared = Prepared(configuration, read_files(named_files(configuration.http)))
         try:
-            for kind in SOCKET_MODES:
+            for kind in SOCKET_KINDS:
                 prepared.fresh[kind] = self._opened(kind, configuration)
         except BindError:
             prepared.discard()
@@ -77,7 +77,7 @@ class Fleet:
         for listener in listeners_of(kind, configuration):
             places = {bind: (listener.name, listener.protocol, bind) for bind in ports_of(listener)}
             binds = [bind for bind, place in places.items() if place not in self._places[kind]]
-            opened = open_sockets(listener, binds, self.size)
+            opened = open_sockets(listener, binds, self._count(kind))
             fresh |= {places[bind]: tuple(sockets[bind] for sockets in opened) for bind in binds}
         return fresh
 
@@ -95,11 +95,15 @@ class Fleet:
             for worker in self.workers[kind]:
                 worker.configure(part)
             return
-        count = {"packet": self.packet_size}.get(kind, 1 if kind in SINGLE else self.size)
-        self.workers[kind] = [Worker(kind, MODULES[kind], index, self.user, part) for index in range(count)]
+        indices = range(self._count(kind))
+        self.workers[kind] = [Worker(kind, MODULES[kind], index, self.user, part) for index in indices]
+
+    def _count(self, kind: str) -> int:
+        """How many workers of a kind there are."""
+        return {"packet": self.packet_size}.get(kind, 1 if kind in SINGLE else self.size)
 
     def _resocket(self, kind: str, prepared: Prepared) -> None:
-        if kind not in SOCKET_MODES:
+        if kind not in SOCKET_KINDS:
             self._begin(kind)
             return
         configuration, fresh = prepared.configuration, prepared.fresh.pop(kind, {})

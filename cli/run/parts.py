@@ -27,10 +27,13 @@ MODULES = {
     "names": "cli.run.names_worker",
     "packet": "cli.run.packet_worker",
     "assist": "cli.run.assist_worker",
+    "metrics": "cli.run.metrics_worker",
 }
 SOCKET_MODES = {"http": Mode.HTTP, "terminate": Mode.TERMINATE}
 """The kinds whose listeners have sockets in user space."""
-SINGLE = frozenset({"health", "names", "assist"})
+SOCKET_KINDS = (*SOCKET_MODES, "metrics")
+"""All kinds with sockets in user space."""
+SINGLE = frozenset({"health", "names", "assist", "metrics"})
 """The kinds that have one worker."""
 
 
@@ -104,6 +107,9 @@ def _directory(configuration: Configuration) -> str:
 
 def listeners_of(kind: str, configuration: Configuration) -> tuple[Listener, ...]:
     """The listeners whose sockets the workers of a kind serve."""
+    if kind == "metrics":
+        bind = configuration.settings.metrics
+        return () if bind is None else (Listener("metrics", (bind,), mode=Mode.HTTP),)
     mode = SOCKET_MODES.get(kind)
     return configuration.of_mode(mode) if mode else ()
 
@@ -128,4 +134,5 @@ def parts_of(
         "terminate": terminate_part(configuration, services) if terminated else None,
         "packet": packet_part(configuration, services, sizes.packet_size),
         "assist": assist_part(configuration, services),
+        "metrics": configuration.settings.metrics,
     }

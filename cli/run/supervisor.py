@@ -31,13 +31,13 @@ from cli.run.runtime import ANSWER_TIMEOUT, LiveRuntime, Statistics
 from cli.run.workers import Worker
 from lb4.address import AddressError, Endpoint, parse_endpoint, parse_ip
 from lb4.model import Health, Service
-from lb4.worker.messages import AskStatistics, ServicesChanged
+from lb4.worker.messages import AskStatistics, Scraped, ServicesChanged
 from lb7.files import Files
 
 DRAIN_SECONDS = 30.0
 """How long connections may go on after SIGTERM."""
-SILENT = frozenset({"health", "names"})
-"""The kinds that keep no statistics."""
+REPORTING = frozenset({"http", "terminate", "packet", "assist"})
+"""The kinds of workers that have statistics."""
 CHANGES = frozenset({"apply", "rollback", "drain", "enable", "disable", "weight", "flush"})
 """The operations after which workers must be told anew."""
 
@@ -160,9 +160,15 @@ class Supervisor:
         changes = report.get("health")
         if isinstance(changes, list):
             self._found(changes)
+        scrape = report.get("scrape")
+        if isinstance(scrape, int):
+            self._spawn(self._answer_scrape(worker, scrape))
+
+    async def _answer_scrape(self, worker: Worker, scrape: int) -> None:
+        worker.tell(Scraped(scrape, await self._control.aside(self._metrics)))
 
     async def _statistics(self) -> Statistics:
-        workers = [worker for kind in self._fleet.workers.values() for worker in kind if worker.kind not in SILENT]
+        workers = [worker for kind in self._fleet.workers.values() for worker in kind if worker.kind in REPORTING]
         waited = [self._answers.setdefault(worker.name, self._loop.create_future()) for worker in workers]
         for worker in workers:
             worker.tell(AskStatistics())

@@ -61,4 +61,12 @@ class AskStatistics:
     """Report the statistics now."""
 
 
-Message = Configure | ServicesChanged | Adopt | Release | Drain | AskStatistics
+@dataclass(frozen=True, slots=True)
+class Scraped:
+    """For the metrics worker: the text, in Prometheus' format, that answers its report `{"scrape": number}`."""
+
+    scrape: int
+    text: str
+
+
+Message = Configure | ServicesChanged | Adopt | Release | Drain | AskStatistics | Scraped
