@@ -1,0 +1,44 @@
+"""The exported scripts, run without lbctl: they load, and they balance."""
+
+from __future__ import annotations
+
+import pytest
+
+from cli.lab.plan import BALANCER, CLIENT, ECHO_PORT, LISTEN, address_of
+from lb4.address import Endpoint, Family
+from tests.lab import Balancer, Lab, addresses, greeting
+
+pytestmark = pytest.mark.root
+
+LOADERS = {"nft": {"ip": "nft", "ip6": "nft"}, "iptables": {"ip": "iptables-restore", "ip6": "ip6tables-restore"}}
+
+
+def file(family: Family) -> str:
+    first, second, _ = addresses(ECHO_PORT, family)
+    return f"""version: 1
+listeners:
+  turns: {{bind: "{Endpoint(LISTEN[family], 80)}", service: turns}}
+  sees: {{bind: "{Endpoint(LISTEN[family], 81)}", mode: gateway, service: turns}}
+  chance: {{bind: "{Endpoint(LISTEN[family], 82)}", protocol: udp, service: chance}}
+  empty: {{bind: "{Endpoint(LISTEN[family], 83)}", service: empty}}
+services:
+  turns: {{backends: [{{address: {first}, weight: 3}}, {second}]}}
+  chance: {{scheduler: random, backends: [{first}, {second}]}}
+  empty: {{backends: [{{address: {first}, weight: 0}}]}}
+"""
+
+
+@pytest.mark.parametrize("family", ["ip", "ip6"])
+@pytest.mark.parametrize("format", ["nft", "iptables"])
+def test_export_balances(lb: Balancer, lab: Lab, format: str, family: Family) -> None:
+    name = "ip6tables" if (format, family) == ("iptables", "ip6") else format
+    made = lb.do("export", path=lb.file(file(family)), format=name)
+    loader = LOADERS[format][family]
+    lab.shell(BALANCER, loader, *(["-f", "-"] if loader == "nft" else []), stdin=made["text"])
+    turns = lab.turns("tcp", (LISTEN[family], 80), 8)
+    assert [turns.count("server1"), turns.count("server2")] == [6, 2]
+    with lab.connect("tcp", (LISTEN[family], 81)) as seen:
+        assert str(address_of(CLIENT, family)) in greeting(seen)[1]
+    assert set(lab.turns("udp", (LISTEN[family], 82), 20)) == {"server1", "server2"}
+    with pytest.raises(ConnectionRefusedError):
+        lab.connect("tcp", (LISTEN[family], 83))
