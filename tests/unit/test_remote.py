@@ -28,6 +28,8 @@ def answering(path: Path, answer: bytes) -> Iterator[list[bytes]]:
             connection, _ = listening.accept()
             with connection:
                 asked.append(connection.recv(65536))
+                while not asked[0].endswith(b"}"):  # head and body come one after the other
+                    asked[0] += connection.recv(65536)
                 connection.sendall(answer)
 
         thread = threading.Thread(target=serve)
