@@ -5,6 +5,7 @@ The rule: it makes and removes only what goes by the lab's own prefix.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,9 @@ def up() -> None:
     place.prepare(place.LAB)
     sample = place.directory(place.LAB) / "lb.yaml"
     sample.write_text(SAMPLE)
-    servers.start(place.LAB)
+    # The servers live on: whoever reads this command's streams to their end must not wait for them.
+    with Path(os.devnull).open("wb") as nowhere:
+        servers.start(place.LAB, log=nowhere)
     present(document(sample), text)
 
 
