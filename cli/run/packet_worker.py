@@ -28,6 +28,7 @@ from lb4.worker.messages import AskStatistics, Configure, Drain, ServicesChanged
 from lb4.worker.privileges import CAP_NET_ADMIN, drop
 
 TICK = 0.5
+PREDECESSOR_TRIES = 10
 QUEUE = "LBCTL_PACKET_QUEUE"
 """The environment variable that, set to `netfilterqueue`, has packets come by libnetfilter_queue."""
 WARNING = 30
@@ -66,14 +67,26 @@ class PacketWorker:
             if self._service is not None:
                 self._service.reconfigure(part)
             else:
-                service = PacketService(part, self._index, self._directory, _log)
-                service.start(NetfilterQueueQueue if os.environ.get(QUEUE) == "netfilterqueue" else NetlinkQueue)
-                asyncio.get_running_loop().add_reader(service.fileno(), service.process)
-                self._service = service
+                self._service = await self._started(part)
         except (HostUnfit, QueueError, OSError) as error:
             await self._channel.report({"failed": str(error)})
             return
         await self._channel.report({"ready": True})
+
+    async def _started(self, part: PacketPart) -> PacketService:
+        """A worker of a supervisor that died may hold queue and flows for a moment: it is waited for."""
+        kind = NetfilterQueueQueue if os.environ.get(QUEUE) == "netfilterqueue" else NetlinkQueue
+        service = PacketService(part, self._index, self._directory, _log)
+        for left in reversed(range(PREDECESSOR_TRIES)):
+            try:
+                service.start(kind)
+                break
+            except QueueError:
+                if not left:
+                    raise
+                await asyncio.sleep(TICK)
+        asyncio.get_running_loop().add_reader(service.fileno(), service.process)
+        return service
 
     async def _tick(self) -> None:
         while True:

@@ -51,8 +51,9 @@ def bound(queue: int, copy: int, flags: int = 0, length: int = LENGTH) -> socket
         _configure(sock, queue, attributes)
     except OSError as error:
         sock.close()
-        who = "another process has it" if isinstance(error, PermissionError) and os.geteuid() == 0 else error.strerror
-        raise QueueError(f"packet queue {queue} cannot be had: {who}") from None
+        taken = "another process has it, or CAP_NET_ADMIN is missing"
+        why = taken if isinstance(error, PermissionError) else error.strerror
+        raise QueueError(f"packet queue {queue} cannot be had: {why}") from None
     return sock
 
 

@@ -42,18 +42,22 @@ class PacketService:
         self.setup = self._setup(part)
         self.translator = Translator(self.setup, picks(random.random, load_scheduler, worker), self._complain)
         self.resumed = 0
+        self._directory = directory
         self._file: FlowFile | None = None
-        if directory is not None:
-            self._resume(FlowFile(directory / f"packet-{worker}.flows", part.flows_max))
         self._queue: PacketQueue | None = None
 
     def start(self, make_queue: MakeQueue = NetlinkQueue) -> None:
-        """Takes the queue; packets come from now on. Raises HostUnfit and QueueError."""
+        """Takes the queue, then the flows of who had it before; packets wait meanwhile.
+
+        Raises HostUnfit, QueueError where somebody else has the queue, and OSError where flows cannot be kept.
+        """
         if allow_own_sources():
             self._log("mode packet: set net.ipv4.conf.all.accept_local=1, without which rewritten packets are dropped")
         queue = make_queue(self.setup.queue, self.translator.step, self._complain)
         try:
             check_mtus(queue.copy_limit, mtus())
+            if self._directory is not None:
+                self._resume(FlowFile(self._directory / f"packet-{self._worker}.flows", self.setup.flows_max))
         except BaseException:
             queue.close()
             raise
