@@ -5,12 +5,14 @@ The rule: it touches nothing and needs no root.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from cli.commands.command import command, file_argument, present, wants_json, warn
 from cli.config.errors import ConfigError, written_path
+from cli.config.files import file_warnings
 from cli.config.loader import load_file
 from cli.config.model import Configuration
 from cli.output import counted
@@ -26,15 +28,16 @@ def check(file: str) -> None:
     """
     try:
         configuration = load_file(file)
+        warnings = (*configuration.warnings, *file_warnings(configuration))
     except ConfigError as error:
         if wants_json():
             present(refused(error), str)
         raise
-    warn(configuration.warnings)
-    present(accepted(configuration), text)
+    warn(warnings)
+    present(accepted(configuration, warnings), text)
 
 
-def accepted(configuration: Configuration) -> dict[str, Any]:
+def accepted(configuration: Configuration, warnings: Sequence[str]) -> dict[str, Any]:
     """The document of a valid file."""
     services = configuration.services.values()
     return {
@@ -43,7 +46,7 @@ def accepted(configuration: Configuration) -> dict[str, Any]:
         "listeners": len(configuration.listeners),
         "services": len(configuration.services),
         "backends": sum(len(service.backends) + len(service.names) for service in services),
-        "warnings": list(configuration.warnings),
+        "warnings": list(warnings),
     }
 
 

@@ -6,6 +6,8 @@ what keys mean together.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from cli.config import values
 from cli.config.http import TimeoutKeys
 from cli.config.model import Settings, Terminate
@@ -26,6 +28,7 @@ from lb4.model import (
 )
 
 NO_LIMITS = Limits()
+HERE = Path()
 MODES = {mode.value: mode for mode in Mode}
 PROTOCOLS = {protocol.value: protocol for protocol in Protocol}
 
@@ -67,8 +70,8 @@ def terminate(schema: ListenerSchema) -> Terminate:
     )
 
 
-def service(name: str, schema: ServiceSchema) -> Service:
-    """A service as all modes know it."""
+def service(name: str, schema: ServiceSchema, base: Path = HERE) -> Service:
+    """A service as all modes know it; base is the directory that file names are relative to."""
     made = [backend(item) for item in schema.backends]
     return Service(
         name=name,
@@ -76,10 +79,10 @@ def service(name: str, schema: ServiceSchema) -> Service:
         names=tuple(item for item in made if type(item) is DnsBackend),
         scheduler=schema.scheduler,
         affinity=None if schema.affinity is None else affinity(schema.affinity),
-        health=None if schema.health is None else health(schema.health),
+        health=None if schema.health is None else health(schema.health, base),
         slow_start=schema.slow_start,
         panic_threshold=schema.panic_threshold,
-        tls=backend_tls(schema.tls),
+        tls=backend_tls(schema.tls, base),
         proxy_protocol=int(schema.proxy_protocol[1]) if schema.proxy_protocol else 0,
         max_connections=schema.max_connections or 0,
         max_queued=schema.max_queued or 0,
@@ -99,7 +102,7 @@ def affinity(schema: AffinitySchema) -> Affinity:
     return Affinity(key=schema.key, name=schema.name or "", timeout=schema.timeout)
 
 
-def health(schema: HealthSchema) -> HealthCheck:
+def health(schema: HealthSchema, base: Path = HERE) -> HealthCheck:
     """A service's health check."""
     return HealthCheck(
         type=schema.type,
@@ -114,24 +117,29 @@ def health(schema: HealthSchema) -> HealthCheck:
         statuses=schema.statuses,
         body_match=schema.body_match or "",
         verify=schema.verify,
-        ca=schema.ca or "",
+        ca=file_name(schema.ca, base),
         payload=values.payload(schema.payload or ""),
         expect=values.payload(schema.expect or ""),
         command=tuple(schema.command or ()),
     )
 
 
-def backend_tls(schema: BackendTlsSchema | bool | None) -> BackendTls | None:
+def backend_tls(schema: BackendTlsSchema | bool | None, base: Path = HERE) -> BackendTls | None:
     """TLS to a service's backends."""
     if isinstance(schema, bool) or schema is None:
         return BackendTls() if schema else None
     return BackendTls(
         verify=schema.verify,
-        ca=schema.ca or "",
+        ca=file_name(schema.ca, base),
         server_name=schema.server_name or "",
-        cert=schema.cert or "",
-        key=schema.key or "",
+        cert=file_name(schema.cert, base),
+        key=file_name(schema.key, base),
     )
+
+
+def file_name(name: str | None, base: Path) -> str:
+    """A file as seen from the directory of the configuration; empty where none is named."""
+    return str(base / name) if name else ""
 
 
 def settings(schema: FileSchema) -> Settings:

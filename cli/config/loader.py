@@ -65,7 +65,7 @@ def _loaded(text: str, origin: str) -> Configuration:
         raise ConfigError(origin, [error.problem]) from None
     schema = _validated(value, place, origin)
     listeners = {name: build.listener(name, item) for name, item in schema.listeners.items()}
-    services = {name: build.service(name, item) for name, item in schema.services.items()}
+    services = {name: build.service(name, item, Path(origin).parent) for name, item in schema.services.items()}
     found = conflicts(schema, listeners, services)
     if found:
         raise _error(origin, place, found)

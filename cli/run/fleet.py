@@ -20,6 +20,7 @@ from lb4.address import Bind
 from lb4.model import Protocol
 from lb4.worker.messages import Message
 from lb7.files import Files, named_files, read_files
+from lb7.fitness import unfit
 
 Place = tuple[str, Protocol, Bind]
 """A listener's name, its protocol, one address and port."""
@@ -44,6 +45,14 @@ class Prepared:
                     sock.close()
 
 
+def _files(configuration: Configuration) -> Files:
+    """The files that mode `http` names, fit to be served. Raises FileError."""
+    files = read_files(named_files(configuration.http))
+    for error in unfit(configuration.http, files) if files else ():
+        raise error
+    return files
+
+
 class Fleet:
     """Starts, feeds and ends workers."""
 
@@ -62,7 +71,7 @@ class Fleet:
 
     def prepare(self, configuration: Configuration) -> Prepared:
         """Opens the sockets that the configuration needs and the fleet has not. Raises BindError, FileError."""
-        prepared = Prepared(configuration, read_files(named_files(configuration.http)))
+        prepared = Prepared(configuration, _files(configuration))
         try:
             for kind in SOCKET_KINDS:
                 prepared.fresh[kind] = self._opened(kind, configuration)
