@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from lb4.address import FAMILIES, Endpoint, Family, IPAddress, family_of
 from lb4.model import Backend, DnsBackend, Service
@@ -85,10 +86,11 @@ def with_addresses(service: Service, addresses: Mapping[str, tuple[IPAddress, ..
     """
     before = {backend.endpoint: backend for backend in service.backends}
     made = {backend.endpoint: backend for backend in service.backends if not backend.name}
-    for name in service.names:
-        for ip in addresses.get(name.name, ()):
-            endpoint = Endpoint(ip, name.port)
-            made.setdefault(endpoint, _backend(name, endpoint, before.get(endpoint)))
+    found = [[(name, ip) for ip in addresses.get(name.name, ())] for name in service.names]
+    # The first address of every name, then the second: names take turns, however many addresses each has.
+    for name, ip in (pair for turn in zip_longest(*found) for pair in turn if pair is not None):
+        endpoint = Endpoint(ip, name.port)
+        made.setdefault(endpoint, _backend(name, endpoint, before.get(endpoint)))
     return replace(service, backends=tuple(made.values()))
 
 

@@ -56,6 +56,15 @@ class BackendState:
         self.record = Record()
 
 
+def _same_name_first(first: BackendState, others: Sequence[BackendState]) -> Sequence[BackendState]:
+    """The other addresses of the same name and port come next: a host may listen in one family alone."""
+
+    def is_other(state: BackendState) -> bool:
+        return (state.model.name, state.model.endpoint.port) != (first.model.name, first.model.endpoint.port)
+
+    return sorted(others, key=is_other)
+
+
 Connector = Callable[[HttpService, Backend], BackendConnections]
 
 
@@ -142,7 +151,8 @@ class ServiceState:
         first = self.picker.place(key, active, random())
         if eligible[first] is not preferred:
             yield eligible[first]
-        for state in (*eligible[first + 1 :], *eligible[:first]):
+        others = (*eligible[first + 1 :], *eligible[:first])
+        for state in _same_name_first(eligible[first], others) if eligible[first].model.name else others:
             if state is not preferred:
                 yield state
 

@@ -66,8 +66,8 @@ def test_names_become_backends_and_keep_what_was_known() -> None:
     assert made.backends == (
         written,
         known,
-        Backend(parse_endpoint("[::1]:80"), 2, name="a"),
         Backend(parse_endpoint("10.0.0.2:81"), backup=True, name="b"),
+        Backend(parse_endpoint("[::1]:80"), 2, name="a"),
     )
 
 
