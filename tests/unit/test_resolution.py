@@ -65,8 +65,8 @@ def test_names_become_backends_and_keep_what_was_known() -> None:
     made = with_addresses(service, {"a": ips("10.0.0.1", "10.0.0.2", "::1"), "b": ips("10.0.0.2")})
     assert made.backends == (
         written,
-        known,
         Backend(parse_endpoint("10.0.0.2:81"), backup=True, name="b"),
+        known,
         Backend(parse_endpoint("[::1]:80"), 2, name="a"),
     )
 
