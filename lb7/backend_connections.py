@@ -15,22 +15,25 @@ from lb7.deadlines import Deadlines
 from lb7.http1.backend_side import BackendConnection
 from lb7.kept import Kept
 from lb7.model import KeptConnections
+from lb7.outbox import Outbox
 
 
 class BackendConnections:
     """All of one backend."""
 
-    __slots__ = ("_context", "_endpoint", "_idle", "_kept", "_loop", "_opened", "_server_name", "active")
+    __slots__ = ("_context", "_endpoint", "_idle", "_kept", "_loop", "_opened", "_server_name", "active", "outbox")
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
+        outbox: Outbox,
         endpoint: Endpoint,
         kept: KeptConnections,
         context: ssl.SSLContext | None = None,
         server_name: str = "",
     ) -> None:
         self._loop = loop
+        self.outbox = outbox
         self._endpoint = endpoint
         self._context = context
         self._server_name = server_name

@@ -22,6 +22,7 @@ from lb7.forwarding import is_trusted, own_text
 from lb7.handler import AuthRefused, Handler
 from lb7.measures import Cells, Measures, bucket_of
 from lb7.model import HttpLimits, HttpListener
+from lb7.outbox import Outbox
 from lb7.path import TargetError, normalised_target
 from lb7.refusal import BAD_REQUEST, METHOD_REFUSED, Refused, phrase
 from lb7.routing import RouteTable
@@ -103,9 +104,10 @@ class Waiting:
 class ListenerState:
     """One listener, as this worker sees it."""
 
-    def __init__(self, plan: ListenerPlan, workers: int, by_route: dict[str, Cells]) -> None:
+    def __init__(self, plan: ListenerPlan, outbox: Outbox, workers: int, by_route: dict[str, Cells]) -> None:
         """by_route: where the plan's handlers count."""
         self.plan = plan
+        self.outbox = outbox
         self.name = plan.model.name
         self.draining = False
         self.connections: set[ClientConnection] = set()

@@ -19,6 +19,7 @@ from lb7.http1.client_side import ClientConnection
 from lb7.listener_state import ListenerPlan, ListenerState
 from lb7.measures import Cells
 from lb7.model import HttpService
+from lb7.outbox import Outbox
 from lb7.part import HttpPart
 from lb7.planning import Planner
 from lb7.report import statistics_of
@@ -37,6 +38,7 @@ class Proxy:
         self.loop = loop
         self.listeners: dict[str, ListenerState] = {}
         self.services: dict[str, ServiceState] = {}
+        self._outbox = Outbox(loop)
         self._planner = Planner(loop)
         self._doors: dict[tuple[str, Bind], _Door] = {}
         self._contexts: dict[str, ssl.SSLContext | None] = {}
@@ -78,7 +80,7 @@ class Proxy:
                 old, self.listeners[name].plan = self.listeners[name].plan, plan
                 self._later(old.gates.close())
             else:
-                self.listeners[name] = ListenerState(plan, workers, counts[name])
+                self.listeners[name] = ListenerState(plan, self._outbox, workers, counts[name])
 
     def _later(self, work: Coroutine[None, None, None]) -> None:
         task = self.loop.create_task(work)
@@ -91,7 +93,9 @@ class Proxy:
     def _connections(self, model: HttpService, backend: Backend) -> BackendConnections:
         tls = model.service.tls
         name = backend_server_name(tls, backend) if tls is not None else ""
-        return BackendConnections(self.loop, backend.endpoint, model.kept, self._contexts.get(model.name), name)
+        return BackendConnections(
+            self.loop, self._outbox, backend.endpoint, model.kept, self._contexts.get(model.name), name
+        )
 
     def change_services(self, services: Mapping[str, Service]) -> None:
         """These services have new weights, health or admin states."""

@@ -77,9 +77,10 @@ class BackendConnection(asyncio.Protocol):
             if ended:
                 content += last_chunk(trailers)
         if len(content) <= JOIN_LIMIT:
-            self._transport.write(head + b"\r\n" + content)
+            self._owner.outbox.write(self._transport, head + b"\r\n" + content)
         else:
-            self._transport.writelines([head + b"\r\n", content])
+            self._owner.outbox.write(self._transport, head + b"\r\n")
+            self._owner.outbox.write(self._transport, content)
 
     def send_body(self, content: bytes, ended: bool, trailers: Sequence[Field]) -> None:
         """Sends more of the request's body."""
@@ -91,8 +92,9 @@ class BackendConnection(asyncio.Protocol):
             if ended:
                 content += last_chunk(trailers)
         if content:
-            self._transport.write(content)
+            self._owner.outbox.write(self._transport, content)
         if ended and self._tunnel and self._transport.can_write_eof():
+            self._owner.outbox.flush()
             self._transport.write_eof()
 
     def data_received(self, data: bytes) -> None:
@@ -233,6 +235,7 @@ class BackendConnection(asyncio.Protocol):
     def close(self) -> None:
         """Ends it once what was written is sent."""
         self.is_closed = True
+        self._owner.outbox.flush()
         self._transport.close()
 
     def abort(self) -> None:

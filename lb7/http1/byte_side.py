@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
+from lb7.outbox import Outbox
+
 LINGER_BYTES = 1024 * 1024
 """What a client may still send after it was refused, so that it reads the answer before the reset."""
 
@@ -15,9 +17,10 @@ LINGER_BYTES = 1024 * 1024
 class ByteSide(asyncio.Protocol):
     """A transport that can be paused, and closed in the three ways a proxy needs."""
 
-    __slots__ = ("_lingering", "_paused", "_transport", "is_closed", "write_paused")
+    __slots__ = ("_lingering", "_outbox", "_paused", "_transport", "is_closed", "write_paused")
 
-    def __init__(self) -> None:
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
         self._lingering = 0
         self._paused = False
         self.write_paused = False
@@ -47,16 +50,19 @@ class ByteSide(asyncio.Protocol):
 
     def close(self) -> None:
         """Ends it once what was written is sent."""
+        self._outbox.flush()
         self._transport.close()
 
     def abort(self) -> None:
         """Ends it now, with a reset where bytes are left unread or unsent."""
+        self._outbox.flush()
         self._transport.abort()
 
     def half_close(self) -> bool:
         """Says that nothing more will be sent, where the transport can; the client may still send."""
         if self.is_closed or not self._transport.can_write_eof():
             return False
+        self._outbox.flush()
         self._transport.write_eof()
         return True
 

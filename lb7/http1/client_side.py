@@ -48,7 +48,7 @@ class ClientConnection(ByteSide):
     )  # fmt: skip
 
     def __init__(self, listener: ListenerState) -> None:
-        super().__init__()
+        super().__init__(listener.outbox)
         self._listener = listener
         self._buffer = b""
         self.exchange: Exchange | None = None
@@ -205,7 +205,7 @@ class ClientConnection(ByteSide):
 
     def respond_interim(self, status: int, reason: bytes, lines: bytes) -> None:
         """Sends a 1xx response other than 101."""
-        self._transport.write(b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, reason, lines))
+        self._outbox.write(self._transport, b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, reason, lines))
 
     def respond(
         self, status: int, reason: bytes, lines: bytes, length: int, content: bytes, ended: bool,
@@ -224,22 +224,23 @@ class ClientConnection(ByteSide):
             content = chunked_content(content, ended, trailers)
         head = head_bytes(status, reason, lines, self._chunked, self.closing, minor)
         if len(content) <= JOIN_LIMIT:
-            self._transport.write(head + content)
+            self._outbox.write(self._transport, head + content)
         else:
-            self._transport.writelines([head, content])
+            self._outbox.write(self._transport, head)
+            self._outbox.write(self._transport, content)
 
     def send_body(self, content: bytes, ended: bool, trailers: Sequence[Field]) -> None:
         """Sends more of the body."""
         if self._chunked:
             content = chunked_content(content, ended, trailers)
         if content and not self.is_closed:
-            self._transport.write(content)
+            self._outbox.write(self._transport, content)
         if ended and self._tunnel:
             self.half_close()
 
     def switch_protocol(self, reason: bytes, lines: bytes, content: bytes) -> None:
         """Sends a 101 and is a tunnel from now on: what the client sends is a body without end."""
-        self._transport.write(b"HTTP/1.1 101 %b\r\n%b\r\n%b" % (reason, lines, content))
+        self._outbox.write(self._transport, b"HTTP/1.1 101 %b\r\n%b\r\n%b" % (reason, lines, content))
         self._tunnel = self.closing = True
         self._reader = reader_of(UNTIL_CLOSE)
         rest, self._buffer = self._buffer, b""
