@@ -11,7 +11,6 @@ import os
 import pwd
 import socket
 import sys
-from pathlib import Path
 
 import uvloop
 
@@ -37,7 +36,7 @@ WARNING = 30
 class PacketWorker:
     """Serves the queue between two messages of the supervisor."""
 
-    def __init__(self, channel: WorkerEnd, index: int, directory: Path) -> None:
+    def __init__(self, channel: WorkerEnd, index: int, directory: int) -> None:
         self._channel, self._index, self._directory = channel, index, directory
         self._service: PacketService | None = None
 
@@ -99,15 +98,15 @@ def _log(text: str) -> None:
     event(WARNING, text)
 
 
-def own_directory(user: str) -> Path:
-    """Where flow files are kept: made before root's rights are given up, for the user who will write them."""
+def own_directory(user: str) -> int:
+    """Where flow files are kept, made and opened while root may go everywhere, for the user who will write them."""
     directory = run_directory(os.environ) / "packet"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if os.geteuid() == 0:
         entry = pwd.getpwnam(user)
         for path in (directory, *directory.iterdir()):
             os.chown(path, entry.pw_uid, entry.pw_gid)
-    return directory
+    return os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def main() -> None:

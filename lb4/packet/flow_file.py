@@ -9,7 +9,6 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from struct import Struct
 from typing import NamedTuple
 
@@ -36,10 +35,10 @@ class Record(NamedTuple):
 class FlowFile:
     """A file of so many records, open for one process."""
 
-    def __init__(self, path: Path, size: int) -> None:
-        """size: the most flows. Raises OSError where the file cannot be made."""
+    def __init__(self, directory: int, name: str, size: int) -> None:
+        """directory: an open directory's descriptor. size: the most flows. Raises OSError where it cannot be made."""
         length = len(MAGIC) + size * _RECORD.size
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=directory)
         try:
             if os.pread(handle, len(MAGIC), 0) != MAGIC:
                 os.ftruncate(handle, 0)

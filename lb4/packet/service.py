@@ -10,7 +10,6 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from lb4.model import Service
 from lb4.packet.flow_file import FlowFile
@@ -33,8 +32,8 @@ MakeQueue = Callable[[int, Handler, Complain], PacketQueue]
 class PacketService:
     """A worker. `fileno` and `process` are for the event loop; `tick` wants to be called about once a second."""
 
-    def __init__(self, part: PacketPart, worker: int, directory: Path | None, log: Complain) -> None:
-        """directory: where flow files are kept, None for none. log: told what a person should know."""
+    def __init__(self, part: PacketPart, worker: int, directory: int | None, log: Complain) -> None:
+        """directory: a descriptor of where flow files are kept, or None. log: told what a person should know."""
         self._worker, self._log = worker, log
         self._complain: Complain = Throttle(log, time.monotonic)
         self._seed = secrets.randbits(64)
@@ -57,7 +56,7 @@ class PacketService:
         try:
             check_mtus(queue.copy_limit, mtus())
             if self._directory is not None:
-                self._resume(FlowFile(self._directory / f"packet-{self._worker}.flows", self.setup.flows_max))
+                self._resume(FlowFile(self._directory, f"packet-{self._worker}.flows", self.setup.flows_max))
         except BaseException:
             queue.close()
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import types
 from collections.abc import Iterator
@@ -325,7 +326,8 @@ def test_a_claimed_port_is_not_given_out_again() -> None:
 
 def test_the_next_worker_goes_on_with_the_flows(tmp_path: Path) -> None:
     """Nothing is closed or flushed in between: what a killed process wrote is in the file."""
-    core, file = translator(balancer(backends=2)), FlowFile(tmp_path / "flows", 16)
+    directory = os.open(tmp_path, os.O_RDONLY)
+    core, file = translator(balancer(backends=2)), FlowFile(directory, "flows", 16)
     core.opened, core.moved, core.ended = file.opened, file.moved, file.ended
     for i in range(4):
         core.step(segment("S", port=41000 + i), 1.0)
@@ -334,9 +336,10 @@ def test_the_next_worker_goes_on_with_the_flows(tmp_path: Path) -> None:
     core.step(segment("A", port=41001), 1.0)
     core.table.end(next(iter(core.table)))
 
-    after, again = translator(balancer(backends=2)), FlowFile(tmp_path / "flows", 16)
+    after, again = translator(balancer(backends=2)), FlowFile(directory, "flows", 16)
     for record in again.records():
         assert after.adopt(record.protocol, (record.asked, record.given), record.state, 5.0) is not None
     told = {(f.protocol, f.out.key, f.out.new, f.state, f.backend) for f in core.table}
     assert {(f.protocol, f.out.key, f.out.new, f.state, f.backend) for f in after.table} == told
     assert after.step(segment("PA", 41001, b"go on"), 6.0) == core.step(segment("PA", 41001, b"go on"), 6.0)
+    os.close(directory)

@@ -12,7 +12,6 @@ import pickle
 import select
 import sys
 import time
-from pathlib import Path
 
 from lb4.packet.assist_service import AssistService
 from lb4.packet.queue_netfilterqueue import NetfilterQueueQueue
@@ -41,7 +40,7 @@ def main() -> None:
     kind, directory, number, queue, *more = sys.argv[1:]
     part = pickle.loads(os.read(0, int.from_bytes(os.read(0, 4), "big")))
     if kind == "packet":
-        service = PacketService(part, int(number), None if directory == "-" else Path(directory), say)
+        service = PacketService(part, int(number), None if directory == "-" else os.open(directory, os.O_RDONLY), say)
         if "raise" in more:
             raising(service)
         service.start(QUEUES[queue])  # type: ignore[arg-type]
