@@ -27,7 +27,7 @@ class Network:
     """client — balancer — server0, server1; each link a veth pair with IPv4 and IPv6."""
 
     def __init__(self) -> None:
-        self.prefix = f"lbt-{os.getpid()}-{next(_numbers)}"
+        self.prefix = f"lbt-{os.getpid()}-n{next(_numbers)}"
 
     def name(self, node: str) -> str:
         return f"{self.prefix}-{node}"
