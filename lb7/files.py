@@ -7,6 +7,7 @@ What is made of the bytes never looks at the disk again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from lb4.model import BackendTls
@@ -30,11 +31,20 @@ class UnreadableError(FileError):
     """The file exists and this user may not read it: nothing is known of what is in it."""
 
 
-def named_files(balancer: HttpBalancer) -> tuple[str, ...]:
-    """All files that it names, each once, in the order of their first mention."""
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """TLS of a listener, and the contents of the files that it names."""
+
+    tls: Tls
+    files: Files
+
+
+def named_files(balancer: HttpBalancer, more: Iterable[Tls] = ()) -> tuple[str, ...]:
+    """All files that it names, each once, in the order of their first mention. more: TLS of other modes."""
     listeners = [name for each in balancer.listeners.values() for name in _of_listener(each)]
     tls = [each.service.tls for each in balancer.services.values() if each.service.tls is not None]
-    return tuple(dict.fromkeys(listeners + [name for each in tls for name in of_backend_tls(each)]))
+    others = [name for each in more for name in of_tls(each)]
+    return tuple(dict.fromkeys(listeners + [name for each in tls for name in of_backend_tls(each)] + others))
 
 
 def _of_listener(listener: HttpListener) -> list[str]:

@@ -5,7 +5,7 @@ The rule: everything is made of them that a worker would make, and thrown away; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import partial
 
@@ -17,10 +17,11 @@ from lb7.model import HttpBalancer, HttpListener, Tls
 Making = tuple[tuple[str, ...], Callable[[], object]]
 
 
-def unfit(balancer: HttpBalancer, files: Files) -> tuple[FileError, ...]:
-    """What is wrong in the files; those that are not among the given ones are not judged."""
+def unfit(balancer: HttpBalancer, files: Files, more: Iterable[Tls] = ()) -> tuple[FileError, ...]:
+    """What is wrong in the files; those that are not among the given ones are not judged. more: of other modes."""
     found: dict[str, FileError] = {}
-    for names, make in _makings(balancer, files):
+    others: Iterator[Making] = ((of_tls(tls), partial(_server, tls, files)) for tls in more)
+    for names, make in (*_makings(balancer, files), *others):
         if all(name in files for name in names):
             try:
                 make()

@@ -58,15 +58,18 @@ def limits(schema: LimitsSchema) -> Limits:
     )
 
 
-def terminate(schema: ListenerSchema) -> Terminate:
+def terminate(schema: ListenerSchema, base: Path = HERE) -> Terminate:
     """What only mode `terminate` asks of a listener."""
     times = schema.timeouts or TimeoutKeys()
+    if schema.tls is not None:
+        from cli.config.build_http import tls
     return Terminate(
         connect_timeout=5.0 if times.connect is None else times.connect,
         idle_timeout=3600.0 if times.idle is None else times.idle,
         trusted=() if schema.proxy_protocol is None else tuple(schema.proxy_protocol.trusted),
         transparent=schema.transparent,
         sni=dict(schema.sni),
+        tls=None if schema.tls is None else tls(schema.tls, base),
     )
 
 

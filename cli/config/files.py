@@ -12,9 +12,11 @@ from cli.config.model import Configuration
 
 def file_warnings(configuration: Configuration) -> tuple[str, ...]:
     """What is doubtful of the files. Raises ConfigError where some cannot be served."""
+    if configuration.http_or_none is None and not configuration.terminated_tls:
+        return ()
     from lb7.files import FileError, named_files, read_file
 
-    names = named_files(configuration.http)
+    names = named_files(configuration.http, configuration.terminated_tls)
     files: dict[str, bytes] = {}
     missing: list[str] = []
     for name in names:
@@ -31,7 +33,7 @@ def _judged(configuration: Configuration, files: dict[str, bytes]) -> tuple[str,
     from lb7.certificates import now
     from lb7.fitness import doubtful, unfit
 
-    wrong = unfit(configuration.http, files)
+    wrong = unfit(configuration.http, files, configuration.terminated_tls)
     if wrong:
         raise ConfigError(configuration.origin, [Problem((), str(error)) for error in wrong])
     return doubtful(configuration.http, files, now())

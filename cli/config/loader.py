@@ -76,7 +76,7 @@ def _loaded(text: str, origin: str) -> Configuration:
         services=services,
         settings=build.settings(schema),
         terminate={
-            name: build.terminate(schema.listeners[name])
+            name: build.terminate(schema.listeners[name], Path(origin).parent)
             for name, listener in listeners.items()
             if listener.mode is Mode.TERMINATE
         },

@@ -13,7 +13,7 @@ from lb4.address import Bind
 from lb4.model import KERNEL_MODES, Balancer, IPNetwork, Listener, Mode, Service
 
 if TYPE_CHECKING:
-    from lb7.model import HttpBalancer
+    from lb7.model import HttpBalancer, Tls
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Terminate:
     """What a listener of mode `terminate` has besides: times in seconds.
 
     trusted: senders whose PROXY protocol header is believed; empty takes none. sni: service by server name, passed
-    through without ending TLS.
+    through without ending TLS. tls: TLS that ends here, the bytes going on in the clear.
     """
 
     connect_timeout: float = 5.0
@@ -40,6 +40,7 @@ class Terminate:
     trusted: tuple[IPNetwork, ...] = ()
     transparent: bool = False
     sni: Mapping[str, str] = field(default_factory=dict)
+    tls: Tls | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,11 @@ class Configuration:
         from lb7.model import HttpBalancer
 
         return self.http_or_none or HttpBalancer({}, {})
+
+    @property
+    def terminated_tls(self) -> tuple[Tls, ...]:
+        """The TLS that listeners of mode `terminate` end."""
+        return tuple(each.tls for each in self.terminate.values() if each.tls is not None)
 
     def of_mode(self, *modes: Mode) -> tuple[Listener, ...]:
         """The listeners of these modes, in the order of their names."""

@@ -46,9 +46,9 @@ class Prepared:
 
 
 def _files(configuration: Configuration) -> Files:
-    """The files that mode `http` names, fit to be served. Raises FileError."""
-    files = read_files(named_files(configuration.http))
-    for error in unfit(configuration.http, files) if files else ():
+    """The files that listeners and services name, fit to be served. Raises FileError."""
+    files = read_files(named_files(configuration.http, configuration.terminated_tls))
+    for error in unfit(configuration.http, files, configuration.terminated_tls) if files else ():
         raise error
     return files
 

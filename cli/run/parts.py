@@ -16,7 +16,7 @@ from cli.run.names import Names
 from lb4.model import Balancer, Listener, Mode, Service
 from lb4.packet.part import AssistPart, PacketPart
 from lb4.terminate.model import TerminateListener, TerminatePart
-from lb7.files import Files
+from lb7.files import Files, TlsFiles
 from lb7.part import HttpPart
 from lb7.resolution import names_of
 
@@ -60,11 +60,12 @@ def names_part(configuration: Configuration) -> Names | None:
     return Names(names, configuration.settings.resolvers) if names else None
 
 
-def terminate_part(configuration: Configuration, services: Mapping[str, Service]) -> TerminatePart:
+def terminate_part(configuration: Configuration, services: Mapping[str, Service], files: Files) -> TerminatePart:
     """The listeners of mode `terminate` and the services they name."""
     listeners = tuple(_terminated(configuration, each) for each in configuration.of_mode(Mode.TERMINATE))
     named = {name for each in listeners for name in (each.listener.service, *each.sni.values())}
-    return TerminatePart(listeners, {name: services[name] for name in named if name})
+    tls = {name: TlsFiles(each.tls, files) for name, each in configuration.terminate.items() if each.tls is not None}
+    return TerminatePart(listeners, {name: services[name] for name in named if name}, tls)
 
 
 def _terminated(configuration: Configuration, listener: Listener) -> TerminateListener:
@@ -75,6 +76,7 @@ def _terminated(configuration: Configuration, listener: Listener) -> TerminateLi
         idle_timeout=asked.idle_timeout,
         accept_proxy=asked.trusted,
         sni=asked.sni,
+        terminates_tls=asked.tls is not None,
     )
 
 
@@ -124,14 +126,14 @@ def http_part(configuration: Configuration, services: Mapping[str, Service], fil
 def parts_of(
     configuration: Configuration, services: Mapping[str, Service], files: Files, sizes: Sizes
 ) -> dict[str, object | None]:
-    """By kind, what its workers are told; None for a kind that has nothing to do. files: those that `http` names."""
+    """By kind, what its workers are told; None for a kind that has nothing to do. files: those that listeners name."""
     health = health_part(services)
     terminated = configuration.of_mode(Mode.TERMINATE)
     return {
         "names": names_part(configuration),
         "health": health or None,
         "http": http_part(configuration, services, files, sizes.size) if configuration.http.listeners else None,
-        "terminate": terminate_part(configuration, services) if terminated else None,
+        "terminate": terminate_part(configuration, services, files) if terminated else None,
         "packet": packet_part(configuration, services, sizes.packet_size),
         "assist": assist_part(configuration, services),
         "metrics": configuration.settings.metrics,

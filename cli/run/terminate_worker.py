@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import sys
-from collections.abc import Mapping
 
 import uvloop
 
@@ -18,6 +16,8 @@ from lb4.terminate.terminator import Terminator
 from lb4.worker.channel import WorkerEnd
 from lb4.worker.messages import Adopt, AskStatistics, Configure, Drain, Message, Release, ServicesChanged
 from lb4.worker.privileges import drop
+from lb7.files import FileError, TlsFiles
+from lb7.tls import ServerContext
 
 ORPHAN_DRAIN = 5.0
 """Seconds that connections have left when the supervisor died."""
@@ -27,21 +27,33 @@ async def serve(channel: WorkerEnd) -> None:
     """Until the supervisor says Drain, or is gone."""
     terminator = Terminator(asyncio.get_running_loop())
     sweeping = asyncio.create_task(terminator.sweep())
+    contexts: dict[str, ServerContext] = {}
     seconds = ORPHAN_DRAIN
     async for message, fds in channel.messages():
         assert isinstance(message, Message)
         if isinstance(message, Drain):
             seconds = message.seconds
             break
-        await _carry_out(terminator, channel, message, fds)
+        await _carry_out(terminator, contexts, channel, message, fds)
     await terminator.drain(seconds)
     sweeping.cancel()
 
 
-async def _carry_out(terminator: Terminator, channel: WorkerEnd, message: Message, fds: tuple[int, ...]) -> None:
+async def _carry_out(
+    terminator: Terminator,
+    contexts: dict[str, ServerContext],
+    channel: WorkerEnd,
+    message: Message,
+    fds: tuple[int, ...],
+) -> None:
     match message:
         case Configure(part=TerminatePart() as part):
-            terminator.configure(part, contexts_of(part))
+            try:
+                renew(contexts, part)
+            except FileError as error:
+                await channel.report({"failed": f"worker: {error}"})
+                return
+            terminator.configure(part, contexts)
             await channel.report({"ready": True})
         case ServicesChanged(services=services):
             terminator.change_services(services)
@@ -55,9 +67,16 @@ async def _carry_out(terminator: Terminator, channel: WorkerEnd, message: Messag
             await channel.report({"statistics": terminator.statistics()})
 
 
-def contexts_of(part: TerminatePart) -> Mapping[str, ssl.SSLContext]:
-    """The TLS of the listeners that end it."""
-    return {}
+def renew(contexts: dict[str, ServerContext], part: TerminatePart) -> None:
+    """The TLS of the listeners that end it: renewed in place, since open sockets keep theirs. Raises FileError."""
+    for name, found in part.tls.items():
+        assert isinstance(found, TlsFiles)
+        if name in contexts:
+            contexts[name].renew(found.tls, found.files)
+        else:
+            contexts[name] = ServerContext(found.tls, found.files)
+    for name in contexts.keys() - part.tls.keys():
+        del contexts[name]
 
 
 def main() -> None:

@@ -66,7 +66,8 @@ class Side(asyncio.Protocol):
             self.peer.transport.close()
             return False
         self.peer.transport.write_eof()
-        return True
+        # TLS cannot stay half open (asyncio closes it whatever is returned).
+        return self.transport.can_write_eof()
 
     def pause_writing(self) -> None:
         """This side takes no more for now."""
