@@ -101,7 +101,7 @@ class FlowTable:
         directions[flow.out.key] = flow.out
         directions[flow.back.key] = flow.back
         self._flows[flow.number] = flow
-        self.active[owner.backend] = self.active.get(owner.backend, 0) + 1
+        self._count(owner.backend, 1)
         heapq.heappush(self._deadlines, (flow.deadline, flow.number))
         return flow
 
@@ -119,7 +119,7 @@ class FlowTable:
         change = (state not in OVER) - flow.active
         flow.state = state
         if change:
-            self.active[flow.backend] += change
+            self._count(flow.backend, change)
 
     def end(self, flow: LiveFlow) -> None:
         """Forgets a flow: its keys and whatever `ended` gives back are free again."""
@@ -128,11 +128,16 @@ class FlowTable:
         directions = self.directions[flow.protocol]
         del directions[flow.out.key], directions[flow.back.key]
         if flow.active:
-            self.active[flow.backend] -= 1
-        if not self.active[flow.backend]:
-            del self.active[flow.backend]
+            self._count(flow.backend, -1)
         if self._ended is not None:
             self._ended(flow)
+
+    def _count(self, backend: Endpoint, change: int) -> None:
+        active = self.active.get(backend, 0) + change
+        if active:
+            self.active[backend] = active
+        else:
+            self.active.pop(backend, None)
 
     def expire(self, now: float, at_most: int = 1000) -> int:
         """Ends flows whose time has come, at most so many; how many it ended."""

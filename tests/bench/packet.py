@@ -8,27 +8,38 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import random
 import socket
+import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from multiprocessing.connection import Connection
 
 from lb4.address import parse_bind, parse_endpoint
-from lb4.model import Backend, Balancer, Listener, Mode, Protocol, Service
+from lb4.compile import Assistance
+from lb4.marks import QUEUE_BASE
+from lb4.model import Backend, Balancer, Listener, Mode, Protocol, SchedulerKind, Service
 from lb4.packet.packet_queue import Handler
+from lb4.packet.part import AssistPart, PacketPart
 from lb4.packet.picks import picks
 from lb4.packet.queue_netfilterqueue import NetfilterQueueQueue
 from lb4.packet.queue_netlink import NetlinkQueue
 from lb4.packet.setup import Setup
 from lb4.packet.translate import Outcome, Translator
+from tests.packet.hook import load, worker
 from tests.packet.network import BIND, SERVERS, SOURCES, Network, network
+from tests.packet.setting import balancer
+from tests.packet.traffic import stream, tcp_server
 
 QUEUE = 7
+SECONDS = 3.0
+LINGER = struct.pack("ii", 1, 0)
 PORT = 9
 PAYLOAD = b"x" * 36
 """With UDP's and IPv4's headers 64 bytes."""
@@ -148,20 +159,108 @@ def measure(net: Network, hook: Hook) -> tuple[float, int, int]:
     return cost, best, sent
 
 
-def main() -> None:
-    """Prints the table."""
-    with network() as net:
-        command = ["iptables", "-t", "raw", "-A", "PREROUTING", "-p", "udp", "-j", "NFQUEUE", "--queue-num"]
-        subprocess.run(["ip", "netns", "exec", net.name("lb"), *command, str(QUEUE)], check=True)
-        net.write("lb", "net/ipv4/conf/all/accept_local", "1")
-        with net.inside("server0"):
-            sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        sink.bind(("0.0.0.0", PORT))
-        results = {hook.name: measure(net, hook) for hook in HOOKS}
+def hooks(net: Network) -> None:
+    """The table of CPU per packet."""
+    command = ["iptables", "-t", "raw", "-A", "PREROUTING", "-p", "udp", "-j", "NFQUEUE", "--queue-num"]
+    subprocess.run(["ip", "netns", "exec", net.name("lb"), *command, str(QUEUE)], check=True)
+    net.write("lb", "net/ipv4/conf/all/accept_local", "1")
+    with net.inside("server0"):
+        sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sink.bind(("0.0.0.0", PORT))
+    results = {hook.name: measure(net, hook) for hook in HOOKS}
+    subprocess.run(["ip", "netns", "exec", net.name("lb"), "iptables", "-t", "raw", "-F"], check=True)
+    sink.close()
     base = results[HOOKS[0].name][0]
     print(f"{'64-byte UDP':<28}{'CPU µs/packet':>14}{'ratio':>8}{'lossless packets/s':>20}")
     for name, (cost, best, _) in results.items():
-        print(f"{name:<28}{cost:>14.1f}{cost / base:>8.2f}{best:>20}")
+        print(f"{name:<28}{cost:>14.1f}{cost / base:>8.2f}{best:>20,}")
+
+
+@contextmanager
+def balancing(net: Network, mode: Mode, scheduler: SchedulerKind = SchedulerKind.ROUND_ROBIN) -> Iterator[None]:
+    """lbctl's rules in force, and the worker that they need."""
+    setting = balancer(mode, backends=2, scheduler=scheduler)
+    load(net, setting, assistance=Assistance(QUEUE_BASE, QUEUE_BASE, xtables=True))
+    with ExitStack() as stack:
+        if mode is Mode.PACKET:
+            stack.enter_context(worker(net, pickle.dumps(PacketPart(setting)), "packet", "-", "0", "netlink"))
+        elif scheduler is SchedulerKind.LEAST_CONNECTIONS:
+            stack.enter_context(worker(net, pickle.dumps(AssistPart(setting)), "assist", "-", "0", "netlink"))
+        yield
+
+
+def stream_rate(net: Network, mode: Mode) -> float:
+    """Bytes a second of one TCP stream from server to client."""
+
+    def pour(connection: socket.socket) -> None:
+        block = bytes(1 << 20)
+        while True:
+            connection.sendall(block)
+
+    with balancing(net, mode), ExitStack() as stack:
+        for node in ("server0", "server1"):
+            stack.enter_context(tcp_server(net, node, pour))
+        client = stack.enter_context(stream(net, "client"))
+        client.connect((BIND, 80))
+        start, got = time.perf_counter(), 0
+        while (passed := time.perf_counter() - start) < SECONDS:
+            got += len(client.recv(1 << 18))
+        return got / passed
+
+
+def connection_rate(net: Network, mode: Mode, scheduler: SchedulerKind) -> float:
+    """New connections a second, opened and reset one after the other by each of four clients."""
+
+    def idle(connection: socket.socket) -> None:
+        connection.recv(1)
+
+    def server(name: str, ready: Connection) -> None:
+        with tcp_server(net, name, idle):
+            ready.send(True)
+            ready.recv()
+
+    with balancing(net, mode, scheduler), ExitStack() as stack:
+        for name in ("server0", "server1"):
+            here, there = multiprocessing.Pipe()
+            process = multiprocessing.get_context("fork").Process(target=server, args=(name, there), daemon=True)
+            process.start()
+            here.recv()
+            stack.callback(process.join)
+            stack.callback(here.send, None)
+        start, opened = time.perf_counter(), 0
+        while (passed := time.perf_counter() - start) < SECONDS:
+            opened += reset_one(net)
+        return opened / passed
+
+
+def reset_one(net: Network) -> int:
+    """One connection, ended by a reset so that its port is free at once."""
+    with net.inside("client"):
+        client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    with client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
+        client.connect((BIND, 80))
+    return 1
+
+
+def main() -> None:
+    """Prints the tables."""
+    with network() as net:
+        hooks(net)
+        os.sched_setaffinity(0, {0, 1})
+        rates = {mode: stream_rate(net, mode) for mode in (Mode.NAT, Mode.PACKET)}
+        print(f"\n{'one TCP stream':<28}{'MB/s':>14}{'ratio':>8}")
+        for mode, rate in rates.items():
+            print(f"{mode:<28}{rate / 1e6:>14.0f}{rate / rates[Mode.NAT]:>8.2f}")
+        kinds = (SchedulerKind.ROUND_ROBIN, SchedulerKind.LEAST_CONNECTIONS)
+        opened = {
+            f"{mode}, {kind}": connection_rate(net, mode, kind)
+            for mode, kind in (*((Mode.NAT, kind) for kind in kinds), (Mode.PACKET, kinds[0]))
+        }
+        base = opened[f"{Mode.NAT}, {kinds[0]}"]
+        print(f"\n{'new connections':<28}{'per second':>14}{'ratio':>8}")
+        for name, rate in opened.items():
+            print(f"{name:<28}{rate:>14,.0f}{rate / base:>8.2f}")
 
 
 if __name__ == "__main__":

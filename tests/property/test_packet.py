@@ -105,7 +105,7 @@ def test_cut_and_bent_packets_never_raise(data: st.DataObject) -> None:
 
 
 EVENTS = st.lists(
-    st.tuples(st.integers(0, 40), st.sampled_from(("S", "A", "FA", "R", "back", "back FA", "wait", "udp"))),
+    st.tuples(st.integers(0, 12), st.sampled_from(("S", "A", "FA", "R", "back", "back FA", "wait", "udp"))),
     max_size=120,
 )
 
@@ -144,7 +144,7 @@ def _check(core: Translator) -> None:
     for flow in flows:
         if flow.active:
             active[flow.backend] = active.get(flow.backend, 0) + 1
-    assert {k: v for k, v in core.table.active.items() if v} == active
+    assert core.table.active == active
 
 
 def _port(client: int) -> bytes:
