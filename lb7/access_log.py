@@ -36,8 +36,12 @@ class LogError(Exception):
 
 
 class Entry(Protocol):
-    """A request that is over, as an Exchange has it; seconds is how long it took."""
+    """A request that is over, as an Exchange has it.
 
+    seconds: how long it took. client_address: where it came from, trusted proxies left out.
+    """
+
+    client_address: str
     head: RequestHead
     status: int
     reason: str
@@ -52,10 +56,6 @@ class Entry(Protocol):
     method: str
     host: str
     target: str
-
-    @property
-    def client_address(self) -> str:
-        """Where the request came from, trusted proxies left out."""
 
 
 NOTHING = RequestHead(b"-", b"", b"", RequestSection(()))
@@ -120,7 +120,7 @@ def json_line(moment: str, place: str, e: Entry) -> str:
         f'"host":{quoted(e.host)},"target":{quoted(e.target)},"protocol":"HTTP/1.{e.head.minor}",'
         f'"status":{e.status},"backend":{backend},"attempts":{e.attempts},'
         f'"bytes_in":{e.bytes_in},"bytes_out":{e.bytes_out},"duration":{e.seconds:.6f},'
-        f'"request_id":{quoted(e.request_id)},"user_agent":{quoted(e.head.section.user_agent)}{tail}}}\n'
+        f'"request_id":"{e.request_id}","user_agent":{e.head.section.quoted_agent}{tail}}}\n'
     )
 
 
@@ -150,21 +150,25 @@ def _plain(text: str) -> str:
 
 
 class Clock:
-    """The time of day as RFC 3339 text, formatted once a second."""
+    """The time of day as RFC 3339 text; seconds and milliseconds are formatted once."""
 
-    __slots__ = ("_second", "_text")
+    __slots__ = ("_moment", "_second", "_text", "_whole")
 
     def __init__(self) -> None:
-        self._second = -1
-        self._text = ""
+        self._second = self._moment = -1
+        self._whole = self._text = ""
 
     def text(self, now: float) -> str:
         """`now` in seconds since the epoch, to the millisecond."""
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
-        return f"{self._text}{int((now - second) * 1000):03d}Z"
+        moment = int(now * 1000)
+        if moment != self._moment:
+            self._moment = moment
+            second, rest = divmod(moment, 1000)
+            if second != self._second:
+                self._second = second
+                self._whole = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+            self._text = f"{self._whole}{rest:03d}Z"
+        return self._text
 
 
 class AccessLogFile:

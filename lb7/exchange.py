@@ -49,6 +49,7 @@ class Exchange(Outbound):
     detail = ""
     bytes_out = 0
     request_id = ""
+    client_address = ""
     seconds = 0.0
     affinity: tuple[bytes, BackendState | None, bool] | None = None
     affinity_key: bytes | None = None
@@ -61,11 +62,6 @@ class Exchange(Outbound):
         self.head = head
         self.started = monotonic()
         self.handler = plan.unmatched
-
-    @property
-    def client_address(self) -> str:
-        """Where the request came from, trusted proxies left out."""
-        return self.handler.client_address(self)
 
     def start(self, content: bytes, ended: bool, trailers: Sequence[Field] = ()) -> None:
         """The head is here, and the first of the body."""

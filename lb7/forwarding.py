@@ -21,7 +21,8 @@ REQUEST_HOP = HOP | Kind.FORWARDING | Kind.REQUEST_ID | Kind.TRACEPARENT
 RESPONSE_SPECIAL = HOP
 TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 """W3C Trace Context section 3.2, version 00."""
-REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+REQUEST_ID = re.compile(rb"[\x21\x23-\x5b\x5d-\x7e]{1,128}")
+"""Neither quotes nor backslashes, so that it stands in JSON as it is."""
 NEVER_UPGRADED = frozenset({b"h2c"})
 """HTTP/2 over a connection that was checked as HTTP/1.1 would pass requests by unseen."""
 

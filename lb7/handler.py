@@ -17,7 +17,7 @@ from lb7.affinity import cookie_value, set_cookie
 from lb7.auth.verdict import ALLOWED, Allowed, Authenticator, Verdict
 from lb7.deadlines import Deadlines
 from lb7.fields import Field
-from lb7.forwarding import VIA, apply_changes, real_client, response_fields
+from lb7.forwarding import VIA, apply_changes, response_fields
 from lb7.message import ResponseHead
 from lb7.model import Forward, Redirect, Respond, Route
 from lb7.outgoing import Outgoing
@@ -137,7 +137,7 @@ class Handler:
         """What identifies the client to the service, and the backend that it had."""
         affinity = service.model.service.affinity
         section, client = exchange.head.section, exchange.client
-        address = packed(self.client_address(exchange))
+        address = packed(exchange.client_address)
         if affinity is None:
             return address, None
         if affinity.key == "cookie":
@@ -150,13 +150,6 @@ class Handler:
             return address, None
         exchange.affinity_key = key
         return key, service.of_endpoint(service.table.backend_of(key, exchange.started))
-
-    def client_address(self, exchange: Exchange) -> str:
-        """The client's own address, however many trusted proxies are between."""
-        info = exchange.client.info
-        if not exchange.client.trusted:
-            return info.client
-        return real_client(info.client, exchange.head.section, exchange.plan.trusted)
 
     def response_head(self, exchange: Exchange, head: ResponseHead) -> bytes:
         """The field lines of the backend's response as the client gets them, without framing."""

@@ -18,7 +18,7 @@ from lb7.access_log import AccessLogFile, Format, Unread
 from lb7.auth.gate import Gates
 from lb7.auth.verdict import ConnectionInfo
 from lb7.deadlines import Deadlines
-from lb7.forwarding import is_trusted, own_text
+from lb7.forwarding import is_trusted, own_text, real_client
 from lb7.handler import AuthRefused, Handler
 from lb7.measures import Cells, Measures, bucket_of
 from lb7.model import HttpLimits, HttpListener
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from lb7.http1.client_side import ClientConnection
     from lb7.outbound import Outbound
 
+Decision = tuple[str, str, str, Handler]
+"""Method, host and target of a request, and its handler."""
+REMEMBERED_DECISIONS = 1024
+REMEMBERED_LENGTH = 512
 NOBODY = ("", "")
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
 
@@ -58,24 +62,42 @@ class ListenerPlan:
         self.gates = gates
         self.unmatched = handlers[0]
         self.log = log
+        self._decided: dict[tuple[bytes, bytes, bytes], Decision] = {}
+        self._by_target_alone = not any(route.match.headers or route.match.query for route in model.routes)
         self.heads = connections.heads
         self.idles = connections.idles
         self.lingers = connections.lingers
         self.continues = connections.continues
 
     def handler_of(self, exchange: Exchange) -> Handler:
-        """The handler of the request; sets the exchange's target to its one spelling. Raises Refused."""
-        head = exchange.head
-        method = exchange.method = head.method.decode()
-        host = exchange.host = head.host.decode("latin-1")
-        target = head.target.decode("latin-1")
+        """The handler of the request; sets what the exchange knows of it as text. Raises Refused."""
+        head, client = exchange.head, exchange.client
+        exchange.client_address = client.info.client
+        if client.trusted:
+            exchange.client_address = real_client(client.info.client, head.section, self.trusted)
+        key = head.method, head.target, head.host
+        known = self._decided.get(key)
+        if known is None:
+            known = self._decide(exchange, key)
+        exchange.method, exchange.host, exchange.target, handler = known
+        return handler
+
+    def _decide(self, exchange: Exchange, key: tuple[bytes, bytes, bytes]) -> Decision:
+        """Which handler, and the key as text, the target in its one spelling; remembered where nothing else counts."""
+        method, target, host = exchange.method, exchange.target, exchange.host = [t.decode("latin-1") for t in key]
         if method == "CONNECT":
             raise Refused(405, METHOD_REFUSED, "CONNECT is not allowed here")
         try:
-            target = exchange.target = normalised_target(target)
+            target = normalised_target(target)
         except TargetError as error:
             raise Refused(400, BAD_REQUEST, str(error)) from None
-        return self.handlers[self.table.match(method, host, target, head.section.headers).number]
+        route = self.table.match(method, host, target, exchange.head.section.headers)
+        decision = method, host, target, self.handlers[route.number]
+        if self._by_target_alone and len(key[1]) <= REMEMBERED_LENGTH:
+            if len(self._decided) >= REMEMBERED_DECISIONS:
+                self._decided.clear()
+            self._decided[key] = decision
+        return decision
 
     def refusal(self, refusal: Refused) -> tuple[int, bytes, bytes, bytes]:
         """The answer to a refused request: status, phrase, lines, body."""

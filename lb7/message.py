@@ -56,10 +56,11 @@ class Section:
 class RequestSection(Section):
     """The fields of a request: host as its Host says, the protocol it wants to change to, how it describes itself.
 
+    quoted_agent is the latter as JSON,
     passed_text is `passed` as text (latin-1), hop_text the lines that ask the next hop for an upgrade or trailers.
     """
 
-    __slots__ = ("expects_continue", "hop_text", "host", "passed_text", "upgrade", "user_agent")
+    __slots__ = ("expects_continue", "hop_text", "host", "passed_text", "quoted_agent", "upgrade", "user_agent")
 
     def __init__(self, fields: Sequence[Field]) -> None:
         super().__init__(fields)
@@ -67,6 +68,7 @@ class RequestSection(Section):
         self.upgrade = b""
         self.expects_continue = False
         self.user_agent = ""
+        self.quoted_agent = '""'
         self.passed_text = ""
         self.hop_text = ""
 

@@ -103,7 +103,7 @@ class Outbound(Asker):
         self._lines = head
         self._candidates = candidates
         service.budget.request()
-        if service.is_full:
+        if service.max_connections and service.is_full:
             self._queue(service)
         else:
             self._admit()

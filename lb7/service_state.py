@@ -186,6 +186,8 @@ class ServiceState:
     def release(self) -> None:
         """A request is over: the next that waits may go."""
         self.in_flight -= 1
+        if not self.waiting:
+            return
         while self.waiting and not self.is_full:
             self.waiting.popleft()()
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from lb7.fields import Field
 from lb7.http1.body import BadBody, BodyReader, chunk, last_chunk, reader_of
-from lb7.http1.response_head import parse_response_head, refuse_unfinished
+from lb7.http1.response_head import HEAD_LIMIT, parse_response_head, refuse_unfinished
 from lb7.message import CHUNKED, UNTIL_CLOSE, ResponseHead
 from lb7.refusal import BAD_RESPONSE, CONNECTION_LOST, Refused
 from lb7.sides import Asker
@@ -116,6 +116,8 @@ class BackendConnection(asyncio.Protocol):
     def _head(self, asker: Asker, data: bytes) -> None:
         end = data.find(b"\r\n\r\n")
         while end >= 0:
+            if end > HEAD_LIMIT:
+                raise Refused(502, BAD_RESPONSE, f"a head of more than {HEAD_LIMIT} bytes")
             head = parse_response_head(data[:end])
             data = data[end + 4 :]
             if head.status >= 200 or head.status == 101:

@@ -6,6 +6,7 @@ The rule: whatever two parsers could read differently is refused with 400, howev
 from __future__ import annotations
 
 import re
+from json.encoder import encode_basestring_ascii
 
 from lb7.fields import TOKEN, BadField, Kind, parse_line, recall
 from lb7.forwarding import request_fields, upgrade_text
@@ -79,6 +80,7 @@ def _section(block: bytes, minor: int) -> RequestSection:
     section.passed_text = section.passed.decode("latin-1")
     section.hop_text = upgrade_text(section)
     section.user_agent = (section.get(b"user-agent") or b"").decode("latin-1")
+    section.quoted_agent = encode_basestring_ascii(section.user_agent)
     if minor == 1 and len(block) <= REMEMBERED_LENGTH:
         if len(_sections) >= REMEMBERED_SECTIONS:
             _sections.clear()
