@@ -8,6 +8,8 @@
 #   install    lbctl for this host: private venv, command, systemd unit, sample configuration
 #   uninstall  takes it away again; PURGE=1 also takes the configuration and what was remembered
 #   reference  writes docs/reference/ from the code
+#   kernel-test  the tests that meet a kernel, on Debian 12's stock one, emulated
+#   vm-test      the machines of vagrant/ for real, under libvirt, emulated
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 PYTHON := $(or $(PYTHON),python3)
@@ -22,7 +24,7 @@ UNITS := /etc/systemd/system
 COMPLETIONS := $(PREFIX)/share/bash-completion/completions
 
 .DEFAULT_GOAL := setup
-.PHONY: setup system demo test check bench install uninstall reference root
+.PHONY: setup system demo test check bench install uninstall reference kernel-test vm-test root
 
 setup: $(VENV)/.ready
 
@@ -81,3 +83,11 @@ uninstall: root
 
 reference: setup
 	$(BIN)/python -m cli.reference docs/reference
+
+kernel-test: root setup
+	@packaging/system-packages.sh "$(PYTHON)" kernel-test
+	vagrant/kernel-test $(TESTS)
+
+vm-test: root setup
+	@packaging/system-packages.sh "$(PYTHON)" kernel-test vm-test
+	vagrant/vm-test

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the system packages that are missing, by apt; where there is no apt, says which are missing.
-# Usage: system-packages.sh PYTHON GROUP…   GROUP: run (what lbctl needs to be built), test, bench
+# Usage: system-packages.sh PYTHON GROUP…   GROUP: run (what lbctl needs to be built), test, bench, kernel-test, vm-test
 # Looks for what is used, not for package names: a second run, or a machine that has them from elsewhere, installs nothing.
 set -eu
 
@@ -18,6 +18,9 @@ program() {
 }
 python_header() {
     "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
+}
+vagrant_plugin() {
+    ls /usr/share/rubygems-integration/*/gems/vagrant-libvirt-* || ls -d ~/.vagrant.d/gems/*/gems/vagrant-libvirt-*
 }
 
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
@@ -51,6 +54,20 @@ for group in "$@"; do
             need nginx-light program nginx
             need haproxy program haproxy
             need nftlb program nftlb
+            ;;
+        kernel-test)
+            need mmdebstrap program mmdebstrap
+            need debian-archive-keyring test -e /usr/share/keyrings/debian-archive-keyring.gpg
+            need qemu-system-x86 program qemu-system-x86_64
+            ;;
+        vm-test)
+            need qemu-utils program qemu-img
+            need vagrant program vagrant
+            need vagrant-libvirt vagrant_plugin
+            need libvirt-daemon-system program libvirtd
+            need libvirt-clients program virsh
+            need dnsmasq-base program dnsmasq
+            need rsync program rsync
             ;;
     esac
 done
