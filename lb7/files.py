@@ -39,6 +39,14 @@ class TlsFiles:
     files: Files
 
 
+@dataclass(frozen=True, slots=True)
+class BackendTlsFiles:
+    """TLS to the backends of a service, and the contents of the files that it names."""
+
+    tls: BackendTls
+    files: Files
+
+
 def named_files(balancer: HttpBalancer, more: Iterable[Tls] = ()) -> tuple[str, ...]:
     """All files that it names, each once, in the order of their first mention. more: TLS of other modes."""
     listeners = [name for each in balancer.listeners.values() for name in _of_listener(each)]

@@ -141,11 +141,12 @@ def load_pem(context: ssl.SSLContext, loaded: Loaded) -> None:
         os.close(descriptor)
 
 
-def backend_context(tls: BackendTls, files: Files) -> ssl.SSLContext:
-    """The context of connections to the backends of a service. Raises FileError."""
+def backend_context(tls: BackendTls, files: Files, alpn: Sequence[str] = ("http/1.1",)) -> ssl.SSLContext:
+    """The context of connections to the backends of a service; alpn: the protocols offered. Raises FileError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -19,7 +19,7 @@ from cli.run.workers import Heard, Worker
 from lb4.address import Bind
 from lb4.model import Protocol
 from lb4.worker.messages import Message
-from lb7.files import Files, named_files, read_files
+from lb7.files import Files, named_files, of_backend_tls, read_files
 from lb7.fitness import unfit
 
 Place = tuple[str, Protocol, Bind]
@@ -47,7 +47,9 @@ class Prepared:
 
 def _files(configuration: Configuration) -> Files:
     """The files that listeners and services name, fit to be served. Raises FileError."""
-    files = read_files(named_files(configuration.http, configuration.terminated_tls))
+    to_backends = [each.tls for each in configuration.services.values() if each.tls is not None]
+    names = [name for tls in to_backends for name in of_backend_tls(tls)]
+    files = read_files((*named_files(configuration.http, configuration.terminated_tls), *names))
     for error in unfit(configuration.http, files, configuration.terminated_tls) if files else ():
         raise error
     return files

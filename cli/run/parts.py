@@ -16,7 +16,7 @@ from cli.run.names import Names
 from lb4.model import Balancer, Listener, Mode, Service
 from lb4.packet.part import AssistPart, PacketPart
 from lb4.terminate.model import TerminateListener, TerminatePart
-from lb7.files import Files, TlsFiles
+from lb7.files import BackendTlsFiles, Files, TlsFiles
 from lb7.part import HttpPart
 from lb7.resolution import names_of
 
@@ -65,7 +65,9 @@ def terminate_part(configuration: Configuration, services: Mapping[str, Service]
     listeners = tuple(_terminated(configuration, each) for each in configuration.of_mode(Mode.TERMINATE))
     named = {name for each in listeners for name in (each.listener.service, *each.sni.values())}
     tls = {name: TlsFiles(each.tls, files) for name, each in configuration.terminate.items() if each.tls is not None}
-    return TerminatePart(listeners, {name: services[name] for name in named if name}, tls)
+    used = {name: services[name] for name in named if name}
+    to_backends = {name: BackendTlsFiles(each.tls, files) for name, each in used.items() if each.tls is not None}
+    return TerminatePart(listeners, used, tls, to_backends)
 
 
 def _terminated(configuration: Configuration, listener: Listener) -> TerminateListener:

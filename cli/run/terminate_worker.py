@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import sys
 
 import uvloop
 
+from lb4.model import Backend, BackendTls, Service
 from lb4.terminate.model import TerminatePart
+from lb4.terminate.tcp import Secure
 from lb4.terminate.terminator import Terminator
 from lb4.worker.channel import WorkerEnd
 from lb4.worker.messages import Adopt, AskStatistics, Configure, Drain, Message, Release, ServicesChanged
 from lb4.worker.privileges import drop
-from lb7.files import FileError, TlsFiles
-from lb7.tls import ServerContext
+from lb7.files import BackendTlsFiles, FileError, TlsFiles
+from lb7.tls import ServerContext, backend_context, backend_server_name
 
 ORPHAN_DRAIN = 5.0
 """Seconds that connections have left when the supervisor died."""
@@ -50,10 +53,11 @@ async def _carry_out(
         case Configure(part=TerminatePart() as part):
             try:
                 renew(contexts, part)
+                secure = to_backends(part)
             except FileError as error:
                 await channel.report({"failed": f"worker: {error}"})
                 return
-            terminator.configure(part, contexts)
+            terminator.configure(part, contexts, secure)
             await channel.report({"ready": True})
         case ServicesChanged(services=services):
             terminator.change_services(services)
@@ -77,6 +81,20 @@ def renew(contexts: dict[str, ServerContext], part: TerminatePart) -> None:
             contexts[name] = ServerContext(found.tls, found.files)
     for name in contexts.keys() - part.tls.keys():
         del contexts[name]
+
+
+def to_backends(part: TerminatePart) -> Secure:
+    """The TLS that backends are spoken to by. Raises FileError."""
+    made: dict[str, tuple[BackendTls, ssl.SSLContext]] = {}
+    for name, found in part.backend_tls.items():
+        assert isinstance(found, BackendTlsFiles)
+        made[name] = found.tls, backend_context(found.tls, found.files, alpn=())
+
+    def secure(service: Service, backend: Backend) -> tuple[ssl.SSLContext, str] | None:
+        tls, context = made.get(service.name, (None, None))
+        return None if tls is None or context is None else (context, backend_server_name(tls, backend))
+
+    return secure
 
 
 def main() -> None:

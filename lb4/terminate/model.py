@@ -32,8 +32,12 @@ class TerminateListener:
 
 @dataclass(frozen=True, slots=True)
 class TerminatePart:
-    """All that a terminate worker serves; tls: by listener, the certificates as the worker's TLS code takes them."""
+    """All that a terminate worker serves.
+
+    tls: by listener, the certificates, and backend_tls: by service, as the worker's TLS code takes them.
+    """
 
     listeners: tuple[TerminateListener, ...]
     services: Mapping[str, Service]
     tls: Mapping[str, object] = field(default_factory=dict)
+    backend_tls: Mapping[str, object] = field(default_factory=dict)

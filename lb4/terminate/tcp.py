@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import Callable, Iterator
 from typing import cast
@@ -31,6 +32,14 @@ Choose = Callable[[Opened], Iterator[tuple[Service, Backend, Tally]]]
 """The candidates of what was opened, best first, each with its service and what counts it."""
 
 
+Secure = Callable[[Service, Backend], tuple[ssl.SSLContext, str] | None]
+"""The TLS that a backend is spoken to by, and the name it is expected to bear; None for none."""
+
+
+def in_the_clear(service: Service, backend: Backend) -> None:
+    """No backend is spoken to by TLS."""
+
+
 class Connections:
     """What every relay of one listener shares; the owner changes it, relays read it."""
 
@@ -39,6 +48,7 @@ class Connections:
         self.listener = listener
         self.choose = choose
         self.ended = ended
+        self.secure: Secure = in_the_clear
         self.live: set[Relay] = set()
         self.refused = 0
 
@@ -164,7 +174,7 @@ class Relay:
 
     async def _connect(self, what: Opened) -> None:
         for service, backend, tally in self.connections.choose(what):
-            side = await self._try(backend)
+            side = await self._try(service, backend)
             if side is None:
                 tally.failures += 1
                 continue
@@ -176,12 +186,17 @@ class Relay:
             return
         self.reset(self.client)
 
-    async def _try(self, backend: Backend) -> BackendSide | None:
+    async def _try(self, service: Service, backend: Backend) -> BackendSide | None:
         address = backend.endpoint
+        context, name = self.connections.secure(service, backend) or (None, None)
         try:
             async with asyncio.timeout(self.connections.listener.connect_timeout):
                 _, side = await self.loop.create_connection(
-                    lambda: BackendSide(self), str(address.ip), address.port or self.target.port or 0
+                    lambda: BackendSide(self),
+                    str(address.ip),
+                    address.port or self.target.port or 0,
+                    ssl=context,
+                    server_hostname=name,
                 )
         except (OSError, TimeoutError):
             return None

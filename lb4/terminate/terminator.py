@@ -20,7 +20,7 @@ from lb4.terminate.choice import Choice
 from lb4.terminate.model import TerminateListener, TerminatePart
 from lb4.terminate.opening import Opened
 from lb4.terminate.tally import Tally
-from lb4.terminate.tcp import Connections, Relay
+from lb4.terminate.tcp import Connections, Relay, Secure, in_the_clear
 from lb4.terminate.udp import UdpFlow, UdpListener
 
 SWEEP = 1.0
@@ -48,8 +48,10 @@ class Terminator:
 
     # ---- what the supervisor tells
 
-    def configure(self, part: TerminatePart, contexts: Mapping[str, ssl.SSLContext]) -> None:
-        """Replaces listeners and services; contexts: the TLS of the listeners that end it."""
+    def configure(
+        self, part: TerminatePart, contexts: Mapping[str, ssl.SSLContext], secure: Secure = in_the_clear
+    ) -> None:
+        """Replaces listeners and services; contexts: the TLS of the listeners that end it; secure: of the backends."""
         self._listeners = {each.listener.name: each for each in part.listeners}
         self._contexts = dict(contexts)
         for name, listener in self._listeners.items():
@@ -57,6 +59,7 @@ class Terminator:
                 name, Connections(listener, self._chooser(name), self._relay_ended.set)
             )
             connections.listener = listener
+            connections.secure = secure
         self._choices = {name: self._choice(service) for name, service in part.services.items()}
 
     def change_services(self, services: Mapping[str, Service]) -> None:
