@@ -95,6 +95,11 @@ class Side(asyncio.Protocol):
 class BackendSide(Side):
     """The connection from the balancer to the backend."""
 
+    def __init__(self, relay: Relay) -> None:
+        super().__init__(relay)
+        # A backend that speaks first may do so before the relay has joined the two.
+        self.peer = relay.client
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Takes the transport."""
         self.transport = cast(asyncio.Transport, transport)
