@@ -34,9 +34,9 @@ class Flows:
 
 def table_of(context: Context, balancer: Balancer) -> LoweredTable | None:
     """The table that forwards the balancer's listeners, None where the kernel forwards none. Raises OperationError."""
-    queues = None if context.runtime is None else context.runtime.queues()
-    hooked = queues is not None and any(each.mode is Mode.PACKET for each in balancer.listeners.values())
-    if not balancer.kernel_listeners() and not hooked:
+    hooked = any(each.mode is Mode.PACKET for each in balancer.listeners.values())
+    queues = context.runtime.queues() if hooked and context.runtime is not None else None
+    if not balancer.kernel_listeners() and queues is None:
         return None
     try:
         table: LoweredTable = lower_table(compile_table(balancer, assistance_of(context), queues))
