@@ -69,7 +69,7 @@ class Supervisor:
         self._on_signals()
         await self._apply()
         await self._control.start()
-        await self._fleet.ready()
+        await self._ready_or_ending()
         event(logging.INFO, "ready", file=self.path, pid=os.getpid())
         notify(self._context.environment, "READY=1", f"MAINPID={os.getpid()}")
         self._spawn(self._signs_of_life())
@@ -81,6 +81,13 @@ class Supervisor:
         await self._fleet.drain(DRAIN_SECONDS)
         for task in self._tasks:
             task.cancel()
+
+    async def _ready_or_ending(self) -> None:
+        """A worker that never gets ready must not keep SIGTERM from ending all."""
+        waits = {self._loop.create_task(wait) for wait in (self._fleet.ready(), self._ending.wait())}
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
 
     def _spawn(self, work: Any) -> None:
         task = self._loop.create_task(work)
