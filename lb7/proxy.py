@@ -34,8 +34,10 @@ BACKLOG = 4096
 class Proxy:
     """Everything that one worker process serves."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, index: int = 0) -> None:
+        """index: the worker's number; workers begin their turns at different backends."""
         self.loop = loop
+        self._index = index
         self.listeners: dict[str, ListenerState] = {}
         self.services: dict[str, ServiceState] = {}
         self._outbox = Outbox(loop)
@@ -52,7 +54,9 @@ class Proxy:
         balancer, files = part.balancer, part.files
         contexts = {name: ServerContext(each.tls, files) for name, each in balancer.listeners.items() if each.tls}
         outbound = {name: _backend_context(model, files) for name, model in balancer.services.items()}
-        services = {name: self.services.get(name) or ServiceState(name, self._connections) for name in outbound}
+        services = {
+            name: self.services.get(name) or ServiceState(name, self._connections, self._index) for name in outbound
+        }
         counts = {name: self._counts_of(name) for name in balancer.listeners}
         plans = {
             name: self._planner.plan(model, services, files, counts[name]) for name, model in balancer.listeners.items()

@@ -71,8 +71,8 @@ Connector = Callable[[HttpService, Backend], BackendConnections]
 class ServiceState:
     """One service, as this worker sees it."""
 
-    def __init__(self, name: str, connect: Connector) -> None:
-        """connect: makes the connections of a new backend. It serves from its first `update` on."""
+    def __init__(self, name: str, connect: Connector, turn: int = 0) -> None:
+        """connect: makes the connections of a new backend. turn: where its turns begin."""
         self.name = name
         self.model = HttpService(Service(name))
         self._connect = connect
@@ -86,6 +86,7 @@ class ServiceState:
         self._affinity: Affinity | None = None
         self.table: AffinityTable | None = None
         self.picker = Picker(SchedulerKind.ROUND_ROBIN, ())
+        self._first_turn = turn
         self.eligible: Sequence[BackendState] = ()
 
     def update(self, model: HttpService, workers: int, retls: bool) -> None:
@@ -132,7 +133,8 @@ class ServiceState:
         eligible = service.eligible()
         standing = tuple(b for b in eligible if not self.backends[str(b)].record.ejected(now)) or eligible
         self.eligible = [self.backends[str(b)] for b in standing]
-        self.picker = Picker(service.scheduler.kind, standing, self.picker.turn, seed(service))
+        self.picker = Picker(service.scheduler.kind, standing, self.picker.turn or self._first_turn, seed(service))
+        self._first_turn = 0
         kind = service.scheduler.kind
         self.needs_key = service.affinity is not None or kind in (SchedulerKind.SOURCE_HASH, SchedulerKind.MAGLEV)
         self._counts = service.scheduler.kind is SchedulerKind.LEAST_CONNECTIONS

@@ -1,4 +1,4 @@
-"""One HTTP worker: `python -m lb7.worker FD USER`, where FD is its end of the supervisor's channel.
+"""One HTTP worker: `python -m lb7.worker FD USER INDEX`. FD is its end of the supervisor's channel, INDEX its number.
 
 The rule: it gave up root's rights before the first byte from outside; when the supervisor is gone it drains and ends.
 Its part of a Configure is an HttpPart.
@@ -10,6 +10,7 @@ import asyncio
 import gc
 import socket
 import sys
+from importlib import import_module
 
 import uvloop
 
@@ -21,13 +22,23 @@ from lb7.files import FileError
 from lb7.part import HttpPart
 from lb7.proxy import Proxy
 
+LATE = (
+    "encodings.idna",
+    "lb7.auth.basic",
+    "lb7.auth.forward",
+    "lb7.auth.jwt_auth",
+    "lb7.auth.jwt_keys",
+    "lb7.auth.key_set",
+    "lb7.auth.mtls",
+)
+"""Modules that are imported where they are needed first: a worker without rights may not be able to read them then."""
 ORPHAN_DRAIN = 5.0
 """Seconds that connections have left when the supervisor died."""
 
 
-async def serve(channel: WorkerEnd) -> None:
+async def serve(channel: WorkerEnd, index: int) -> None:
     """Until the supervisor says Drain, or is gone."""
-    proxy = Proxy(asyncio.get_running_loop())
+    proxy = Proxy(asyncio.get_running_loop(), index)
     seconds = ORPHAN_DRAIN
     async for message, fds in channel.messages():
         assert isinstance(message, Message)
@@ -68,8 +79,10 @@ async def _configure(proxy: Proxy, channel: WorkerEnd, part: HttpPart) -> None:
 def main() -> None:
     """See the module."""
     channel = WorkerEnd(socket.socket(fileno=int(sys.argv[1])))
+    for module in LATE:
+        import_module(module)
     drop(sys.argv[2])
-    uvloop.run(serve(channel))
+    uvloop.run(serve(channel, int(sys.argv[3])))
 
 
 if __name__ == "__main__":

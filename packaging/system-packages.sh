@@ -47,8 +47,11 @@ for group in "$@"; do
             need procps program ps
             need openssl program openssl
             need curl program curl
+            need nginx-light program nginx
+            need nghttp2-client program h2load
             ;;
         bench)
+            need nghttp2-client program h2load
             need iperf3 program iperf3
             need wrk program wrk
             need nginx-light program nginx

@@ -318,6 +318,8 @@ def main() -> None:
         directory = Path(ended.enter_context(tempfile.TemporaryDirectory(prefix="lbctl-bench-")))
         bench = Bench(directory, ended, seconds)
         peers = bench.peers()
+        memory = {peer.name: memory_per_connection(peer) for peer in peers}
+        print(*table(f"{IDLE_CONNECTIONS:,} idle connections", "KiB each", memory), sep="\n", flush=True)
         rates: dict[str, float] = {}
 
         def cpu(peer: Peer) -> float:
@@ -337,8 +339,6 @@ def main() -> None:
             sep="\n",
             flush=True,
         )
-        memory = {peer.name: memory_per_connection(peer) for peer in peers}
-        print(*table(f"{IDLE_CONNECTIONS:,} idle connections", "KiB each", memory), sep="\n", flush=True)
         many = bench.ours(1000)
         routes = in_turns([many, peers[-1]], cpu)
         print(*table("1,000 routes against 1", "us", routes), sep="\n", flush=True)

@@ -7,6 +7,7 @@ import contextlib
 import json
 import re
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -108,8 +109,8 @@ class Server:
         self.talks: list[Talk] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> Server:
-        self._server = await asyncio.start_server(self._serve, LOCALHOST, 0)
+    async def start(self, context: ssl.SSLContext | None = None) -> Server:
+        self._server = await asyncio.start_server(self._serve, LOCALHOST, 0, ssl=context)
         self.endpoint = Endpoint(parse_ip(LOCALHOST), self._server.sockets[0].getsockname()[1])
         return self
 
