@@ -5,7 +5,6 @@ The rule: nothing of the host is changed; the socket is all there is, and it goe
 
 from __future__ import annotations
 
-import ctypes
 import socket
 import time
 from collections.abc import Iterable, Iterator
@@ -14,11 +13,12 @@ from struct import Struct
 from cli.trace.packet_filter import program
 from cli.trace.sighting import Sighting
 from lb4.address import IPAddress
+from lb4.socket_filter import attach
 
 ETH_P_ALL = 3
 ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
 PACKET_HOST, PACKET_OTHERHOST, PACKET_OUTGOING = 0, 3, 4
-SO_ATTACH_FILTER, SO_TIMESTAMPNS, SO_RCVBUFFORCE = 26, 35, 33
+SO_TIMESTAMPNS, SO_RCVBUFFORCE = 35, 33
 RECEIVE_BUFFER = 32 << 20
 LENGTH_MAX = 65536 + 256
 LOOPBACK = "lo"
@@ -35,7 +35,7 @@ class Capture:
         self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         code = program(addresses)
         if code is not None:
-            _attach(self._socket, code)
+            attach(self._socket.fileno(), code)
 
     def fileno(self) -> int:
         """Readable when packets wait."""
@@ -63,10 +63,3 @@ def _time_of(ancillary: list[tuple[int, int, bytes]]) -> float:
             seconds, nanoseconds = _TIME.unpack_from(data)
             return float(seconds + nanoseconds / 1e9)
     return time.time()
-
-
-def _attach(sock: socket.socket, code: bytes) -> None:
-    """struct sock_fprog: how many instructions of eight bytes, and where they are."""
-    memory = ctypes.create_string_buffer(code)
-    described = Struct("=H6xQ").pack(len(code) // 8, ctypes.addressof(memory))
-    sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, described)

@@ -6,14 +6,10 @@ The rule: it may let too much through, never too little; what a packet is, is de
 from __future__ import annotations
 
 from collections.abc import Iterable
-from struct import Struct
 
 from lb4.address import IPAddress
+from lb4.socket_filter import ALL, JUMP_EQUAL, LD_BYTE, LD_WORD, RETURN, RSHIFT, Instruction, packed
 
-_INSTRUCTION = Struct("=HBBI")
-# linux/filter.h, linux/bpf_common.h
-LD_WORD, LD_BYTE, AND, RSHIFT, JUMP_EQUAL, RETURN = 0x20, 0x30, 0x54, 0x74, 0x15, 0x06
-ALL = 0xFFFFFFFF
 ADDRESSES_MAX = 60
 """A jump reaches 255 instructions on."""
 
@@ -39,10 +35,10 @@ def program(addresses: Iterable[IPAddress]) -> bytes | None:
         *_ended(first),
         *_ended(second),
     ]
-    return b"".join(_INSTRUCTION.pack(*each) for each in code)
+    return packed(code)
 
 
-Code = list[tuple[int, int, int, int]]
+Code = list[Instruction]
 
 
 def _compared(offset: int, words: list[int]) -> Code:

@@ -13,12 +13,13 @@ from lb4.attribution import NO_LONGER_OPEN, Attribution
 from lb4.conntrack_message import EventKind, FlowEvent
 from lb4.flow import Flow
 from lb4.model import Balancer, Protocol
+from lb4.packet.keys import key_of
 
 PICKED_SECONDS = 15.0
 """As long as TCP's first three retransmits of a SYN take (1, 2 and 4 seconds) and a little more."""
 
-FlowKey = tuple[Protocol, Endpoint, Endpoint]
-"""Protocol, client, target."""
+FlowKey = tuple[Protocol, bytes]
+"""Protocol, and the key of the client's packets (lb4.packet.keys)."""
 Place = tuple[str, Endpoint]
 """A service and a backend of it, as configured."""
 
@@ -61,7 +62,7 @@ class Activity:
     def heard(self, event: FlowEvent) -> None:
         """Conntrack told of a flow."""
         flow = event.flow
-        key = flow.protocol, flow.client, flow.target
+        key = _key(flow)
         if event.kind is EventKind.DESTROY or flow.state in NO_LONGER_OPEN:
             self._picked.pop(key, None)
             self._take(key)
@@ -78,7 +79,7 @@ class Activity:
             self._count(service, endpoint, 1)
         for flow in flows:
             if flow.state not in NO_LONGER_OPEN:
-                self._open((flow.protocol, flow.client, flow.target), flow)
+                self._open(_key(flow), flow)
 
     def _open(self, key: FlowKey, flow: Flow) -> None:
         """The event shows where the flow really goes: affinity may have overruled the pick."""
@@ -107,3 +108,7 @@ class Activity:
         counts[endpoint] = counts.get(endpoint, 0) + change
         if not counts[endpoint]:
             del counts[endpoint]
+
+
+def _key(flow: Flow) -> FlowKey:
+    return flow.protocol, key_of(flow.client, flow.target)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lb4 import marks
-from lb4.address import Endpoint
+from lb4.address import FAMILIES, Family
 from lb4.attribution import Attribution
 from lb4.conntrack_message import PROTOCOLS
-from lb4.model import Balancer, Service
+from lb4.model import Backend, Balancer
 from lb4.packet.activity import Activity, FlowKey, Place
 from lb4.packet.decision import Pick, Picks, SchedulerFailed
 from lb4.packet.keys import destination_of, source_of
@@ -31,6 +31,13 @@ class FirstPackets:
     def _use(self, balancer: Balancer) -> None:
         self._attribution = Attribution(balancer)
         self._pick_of: dict[str, Pick] = {}
+        self._candidates: dict[tuple[str, Family], tuple[Backend, ...]] = {}
+        self._places: dict[Place, int] = {}
+        for service in balancer.services.values():
+            for family in FAMILIES:
+                self._candidates[service.name, family] = service.eligible(family)
+                for place, backend in enumerate(service.of_family(family)):
+                    self._places[service.name, backend.endpoint] = place
 
     def reconfigure(self, balancer: Balancer) -> None:
         """Goes on with another configuration; the counts are to be set right then."""
@@ -44,22 +51,21 @@ class FirstPackets:
         header = parse(data)
         if header is None or header.offset or header.protocol not in PROTOCOLS:
             return None
-        client, target = source_of(header.key), destination_of(header.key)
-        key = PROTOCOLS[header.protocol], client, target
+        key = PROTOCOLS[header.protocol], header.key
+        place = self.activity.place_of(key) or self._picked(key)
+        if place is None:
+            return None
+        self.activity.picked(key, place, now)
+        index = self._places.get(place)
+        return None if index is None else marks.with_mark(mark, index)
+
+    def _picked(self, key: FlowKey) -> Place | None:
+        client, target = source_of(key[1]), destination_of(key[1])
         listener = self._attribution.listener(key[0], target)
         if listener is None:
             return None
         service = self._attribution.balancer.services[listener.service]
-        place = self.activity.place_of(key) or self._picked(service, key)
-        if place is None:
-            return None
-        self.activity.picked(key, place, now)
-        index = place_among(service, place[1])
-        return None if index is None else marks.with_mark(mark, index)
-
-    def _picked(self, service: Service, key: FlowKey) -> Place | None:
-        _, client, target = key
-        candidates = service.eligible(target.family)
+        candidates = self._candidates[service.name, target.family]
         if not candidates:
             return None
         if service.name not in self._pick_of:
@@ -70,9 +76,3 @@ class FirstPackets:
             self._complain(str(error))
             return None
         return None if backend is None else (service.name, backend.endpoint)
-
-
-def place_among(service: Service, endpoint: Endpoint) -> int | None:
-    """The place of a backend among its family's, which is what marks name; None where it is gone."""
-    endpoints = [backend.endpoint for backend in service.of_family(endpoint.family)]
-    return endpoints.index(endpoint) if endpoint in endpoints else None

@@ -14,12 +14,14 @@ from lb4.conntrack import ConntrackEvents, EventsLost, KernelConntrack
 from lb4.marks import QUEUE_BASE
 from lb4.model import Service
 from lb4.packet.assist import FirstPackets
+from lb4.packet.ends_filter import program
 from lb4.packet.host import queue_drops
 from lb4.packet.load_scheduler import load_scheduler, look_beside
 from lb4.packet.part import AssistPart
 from lb4.packet.picks import picks
 from lb4.packet.queue_mark import MarkQueue
 from lb4.packet.throttle import Throttle
+from lb4.socket_filter import attach
 
 EVENTS_AT_ONCE = 64
 
@@ -34,6 +36,7 @@ class AssistService:
         self._balancer = part.balancer
         self._core = FirstPackets(part.balancer, picks(random.random, load_scheduler), complain)
         self._events = ConntrackEvents()
+        attach(self._events.fileno(), program())
         self.set_right()
         self._queue = MarkQueue(QUEUE_BASE, self._core.mark, complain)
 

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from multiprocessing.connection import Connection
 
@@ -38,7 +39,9 @@ from tests.packet.setting import balancer
 from tests.packet.traffic import stream, tcp_server
 
 QUEUE = 7
-SECONDS = 3.0
+SECONDS = 1.5
+ROUNDS = 3
+CLIENTS = 4
 LINGER = struct.pack("ii", 1, 0)
 PORT = 9
 PAYLOAD = b"x" * 36
@@ -209,15 +212,19 @@ def stream_rate(net: Network, mode: Mode) -> float:
 
 
 def connection_rate(net: Network, mode: Mode, scheduler: SchedulerKind) -> float:
-    """New connections a second, opened and reset one after the other by each of four clients."""
-
-    def idle(connection: socket.socket) -> None:
-        connection.recv(1)
+    """New connections a second, opened and reset one after the other by each of CLIENTS processes."""
 
     def server(name: str, ready: Connection) -> None:
-        with tcp_server(net, name, idle):
-            ready.send(True)
-            ready.recv()
+        """Takes connections before anybody else gets the processor: its queue is not what is measured."""
+        os.nice(-15)
+        listening = stream(net, name)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("0.0.0.0", 8080))
+        listening.listen(4096)
+        ready.send(True)
+        while True:
+            listening.settimeout(None)
+            listening.accept()[0].close()
 
     with balancing(net, mode, scheduler), ExitStack() as stack:
         for name in ("server0", "server1"):
@@ -226,21 +233,30 @@ def connection_rate(net: Network, mode: Mode, scheduler: SchedulerKind) -> float
             process.start()
             here.recv()
             stack.callback(process.join)
-            stack.callback(here.send, None)
-        start, opened = time.perf_counter(), 0
-        while (passed := time.perf_counter() - start) < SECONDS:
-            opened += reset_one(net)
-        return opened / passed
+            stack.callback(process.kill)
+        here, there = multiprocessing.Pipe()
+        clients = [
+            multiprocessing.get_context("fork").Process(target=open_and_reset, args=(net, there))
+            for _ in range(CLIENTS)
+        ]
+        for client in clients:
+            client.start()
+        opened = sum(here.recv() for _ in clients)
+        for client in clients:
+            client.join()
+        return float(opened / SECONDS)
 
 
-def reset_one(net: Network) -> int:
-    """One connection, ended by a reset so that its port is free at once."""
+def open_and_reset(net: Network, told: Connection) -> None:
+    """Connections, each ended by a reset so that its port is free at once, for SECONDS; tells how many."""
+    opened, end = 0, time.perf_counter() + SECONDS
     with net.inside("client"):
-        client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    with client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
-        client.connect((BIND, 80))
-    return 1
+        while time.perf_counter() < end:
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
+                client.connect((BIND, 80))
+            opened += 1
+    told.send(opened)
 
 
 def main() -> None:
@@ -248,19 +264,28 @@ def main() -> None:
     with network() as net:
         hooks(net)
         os.sched_setaffinity(0, {0, 1})
-        rates = {mode: stream_rate(net, mode) for mode in (Mode.NAT, Mode.PACKET)}
-        print(f"\n{'one TCP stream':<28}{'MB/s':>14}{'ratio':>8}")
-        for mode, rate in rates.items():
-            print(f"{mode:<28}{rate / 1e6:>14.0f}{rate / rates[Mode.NAT]:>8.2f}")
+        rates = best({mode.value: partial(stream_rate, net, mode) for mode in (Mode.NAT, Mode.PACKET)})
+        table("one TCP stream, bytes/s", rates)
         kinds = (SchedulerKind.ROUND_ROBIN, SchedulerKind.LEAST_CONNECTIONS)
-        opened = {
-            f"{mode}, {kind}": connection_rate(net, mode, kind)
-            for mode, kind in (*((Mode.NAT, kind) for kind in kinds), (Mode.PACKET, kinds[0]))
-        }
-        base = opened[f"{Mode.NAT}, {kinds[0]}"]
-        print(f"\n{'new connections':<28}{'per second':>14}{'ratio':>8}")
-        for name, rate in opened.items():
-            print(f"{name:<28}{rate:>14,.0f}{rate / base:>8.2f}")
+        cases = (*((Mode.NAT, kind) for kind in kinds), (Mode.PACKET, kinds[0]))
+        table(
+            "new connections/s",
+            best({f"{mode}, {kind}": partial(connection_rate, net, mode, kind) for mode, kind in cases}),
+        )
+
+
+def best(measures: dict[str, Callable[[], float]]) -> dict[str, float]:
+    """Of each the best of ROUNDS, taken by turns: what else the machine did counts for all alike."""
+    rounds = [{name: measured() for name, measured in measures.items()} for _ in range(ROUNDS)]
+    return {name: max(each[name] for each in rounds) for name in measures}
+
+
+def table(heading: str, rates: dict[str, float]) -> None:
+    """Prints rates and their ratio to the first."""
+    base = next(iter(rates.values()))
+    print(f"\n{heading:<28}{'rate':>16}{'ratio':>8}")
+    for name, rate in rates.items():
+        print(f"{name:<28}{rate:>16,.0f}{rate / base:>8.2f}")
 
 
 if __name__ == "__main__":
