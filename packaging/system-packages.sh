@@ -55,6 +55,7 @@ for group in "$@"; do
             need iperf3 program iperf3
             need wrk program wrk
             need nginx-light program nginx
+            need libnginx-mod-stream test -e /usr/lib/nginx/modules/ngx_stream_module.so
             need haproxy program haproxy
             need nftlb program nftlb
             ;;
