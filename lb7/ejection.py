@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from lb7.model import Ejection
 
-FAILURE_STATUSES = frozenset({502, 503, 504})
-"""Answers that say the backend cannot serve, as gateways give them (RFC 9110 section 15.6)."""
+FAILURE_STATUS = 500
+"""Answers from here on count as failures (RFC 9110 section 15.6)."""
 
 
 @dataclass(slots=True)

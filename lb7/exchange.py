@@ -12,8 +12,9 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from lb7.auth.verdict import ALLOWED, Allowed
-from lb7.ejection import FAILURE_STATUSES
+from lb7.ejection import FAILURE_STATUS
 from lb7.fields import Field
+from lb7.forwarding import VIA
 from lb7.message import RequestHead, ResponseHead
 from lb7.outbound import Outbound
 from lb7.refusal import (
@@ -132,7 +133,7 @@ class Exchange(Outbound):
         status = head.status
         if self.head.section.expects_continue:
             self.plan.continues.stop(self)
-        if status in FAILURE_STATUSES:
+        if status >= FAILURE_STATUS:
             service.failed(backend)
         else:
             backend.record.failures = 0
@@ -168,14 +169,22 @@ class Exchange(Outbound):
         if not self.head.section.hop_text.startswith("Connection: Upgrade"):
             self.attempt_failed(502, BAD_RESPONSE, "101 without having been asked", sent=True)
             return
-        self.status = 101
-        self._tunnel, self._request_ended, self._held = True, False, None
         upgrade = head.get(b"upgrade") or self.head.section.upgrade
         lines = head.passed + b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade
+        self._open_tunnel(101, head.phrase, lines, content)
+
+    def tunnel_opened(self) -> None:
+        """See Outbound."""
+        self._open_tunnel(200, phrase(200), VIA, b"")
+
+    def _open_tunnel(self, status: int, reason: bytes, lines: bytes, content: bytes) -> None:
+        """From here on bytes go both ways as they come."""
+        self.status = status
+        self._tunnel, self._request_ended, self._held = True, False, None
         self.bytes_out += len(content)
         self.handler.wholes.stop(self)
         self._wait(self.handler.idles)
-        self.client.switch_protocol(head.phrase, lines, content)
+        self.client.switch_protocol(status, reason, lines, content)
 
     def response_body(self, content: bytes, ended: bool, trailers: Sequence[Field]) -> None:
         """More of the response's body."""

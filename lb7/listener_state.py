@@ -21,7 +21,7 @@ from lb7.deadlines import Deadlines
 from lb7.forwarding import is_trusted, own_text, real_client
 from lb7.handler import AuthRefused, Handler
 from lb7.measures import Cells, Measures, bucket_of
-from lb7.model import HttpLimits, HttpListener
+from lb7.model import Forward, HttpLimits, HttpListener
 from lb7.outbox import Outbox
 from lb7.path import TargetError, normalised_target
 from lb7.refusal import BAD_REQUEST, METHOD_REFUSED, Refused, phrase
@@ -85,13 +85,15 @@ class ListenerPlan:
     def _decide(self, exchange: Exchange, key: tuple[bytes, bytes, bytes]) -> Decision:
         """Which handler, and the key as text, the target in its one spelling; remembered where nothing else counts."""
         method, target, host = exchange.method, exchange.target, exchange.host = [t.decode("latin-1") for t in key]
-        if method == "CONNECT":
-            raise Refused(405, METHOD_REFUSED, "CONNECT is not allowed here")
+        connects = method == "CONNECT"
         try:
-            target = normalised_target(target)
+            # CONNECT's target is a host alone (RFC 9112 section 3.2.3); routes see it with the path of the root.
+            target = "/" if connects else normalised_target(target)
         except TargetError as error:
             raise Refused(400, BAD_REQUEST, str(error)) from None
         route = self.table.match(method, host, target, exchange.head.section.headers)
+        if connects and isinstance(route.action, Forward) and not route.connect:
+            raise Refused(405, METHOD_REFUSED, "CONNECT is not allowed here")
         decision = method, host, target, self.handlers[route.number]
         if self._by_target_alone and len(key[1]) <= REMEMBERED_LENGTH:
             if len(self._decided) >= REMEMBERED_DECISIONS:

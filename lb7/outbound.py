@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lb7.service_state import BackendState, ServiceState
 
 NOBODY = Refused(503, NO_BACKEND, "the service has no backend that may get requests")
+CONNECT = b"CONNECT"
 REPLAY_LIMIT = 64 * 1024
 """The largest request body that is kept so that another backend can get it."""
 
@@ -76,6 +77,10 @@ class Outbound(Asker):
     @abstractmethod
     def attempt_failed(self, status: int, reason: str, detail: str, sent: bool) -> None:
         """The backend did not answer; sent: whether it may have got a byte of the request."""
+
+    @abstractmethod
+    def tunnel_opened(self) -> None:
+        """The connection that CONNECT asks for is there."""
 
     @abstractmethod
     def first_byte_late(self) -> None:
@@ -138,7 +143,7 @@ class Outbound(Asker):
         self.attempts += 1
         self.attempting = True
         backend.in_flight += 1
-        connection = backend.connections.take()
+        connection = None if self.head.method == CONNECT else backend.connections.take()
         if connection is not None:
             self._send(connection)
         else:
@@ -172,6 +177,10 @@ class Outbound(Asker):
 
     def _send(self, connection: BackendConnection) -> None:
         self._connection = connection
+        if self.head.method == CONNECT:
+            connection.begin_tunnel(self)
+            self.tunnel_opened()
+            return
         held, head = self._held or b"", self.head
         connection.begin(self, head.method, self._lines, head.section.length, held, self._request_ended, self._trailers)
         if len(held) > REPLAY_LIMIT:

@@ -37,8 +37,8 @@ class Client(Protocol):
     def send_body(self, content: bytes, ended: bool, trailers: Sequence[Field]) -> None:
         """Sends more of the body."""
 
-    def switch_protocol(self, reason: bytes, lines: bytes, content: bytes) -> None:
-        """Sends a 101 and becomes a tunnel."""
+    def switch_protocol(self, status: int, reason: bytes, lines: bytes, content: bytes) -> None:
+        """Sends a 101, or the 200 of CONNECT, and becomes a tunnel."""
 
     def finished(self) -> None:
         """The exchange is over, its response sent."""

@@ -127,18 +127,19 @@ class LiveRuntime:
         return tuple(rows)
 
     def _packet_parts(self) -> list[Mapping[str, object]]:
-        parts = [statistics.get("packet") for statistics in self._asked()]
+        parts = [statistics.get("packet") for statistics in self.statistics()]
         return [part for part in parts if isinstance(part, dict)]
 
     def _rows(self, name: str) -> list[Mapping[str, object]]:
         """One list of all workers' statistics; a worker's word that has not the form is left out."""
         rows: list[Mapping[str, object]] = []
-        for statistics in self._asked():
+        for statistics in self.statistics():
             listed = statistics.get(name)
             rows += [row for row in listed if _is_row(row)] if isinstance(listed, list) else []
         return rows
 
-    def _asked(self) -> Statistics:
+    def statistics(self) -> Statistics:
+        """The workers' documents; not to be called in the event loop."""
         answer = asyncio.run_coroutine_threadsafe(_awaited(self._ask), self._loop)
         try:
             return answer.result(ANSWER_TIMEOUT)

@@ -233,6 +233,7 @@ class Supervisor:
         self._runtime.publish(dict(self._publishing.known))
 
     def _metrics(self) -> str:
+        from cli.run.http_metrics import http_metrics
         from cli.run.metrics import exposition
 
-        return exposition(self._context, ())
+        return exposition(self._context, http_metrics(self._runtime.statistics()))

@@ -82,6 +82,13 @@ class BackendConnection(asyncio.Protocol):
             self._owner.outbox.write(self._transport, head + b"\r\n")
             self._owner.outbox.write(self._transport, content)
 
+    def begin_tunnel(self, asker: Asker) -> None:
+        """Passes bytes on as they come, both ways, from the first."""
+        self._asker = asker
+        self._keep = self._sent_all = False
+        self._tunnel = True
+        self._reader = reader_of(UNTIL_CLOSE)
+
     def send_body(self, content: bytes, ended: bool, trailers: Sequence[Field]) -> None:
         """Sends more of the request's body."""
         if self.is_closed:

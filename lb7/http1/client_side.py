@@ -238,9 +238,9 @@ class ClientConnection(ByteSide):
         if ended and self._tunnel:
             self.half_close()
 
-    def switch_protocol(self, reason: bytes, lines: bytes, content: bytes) -> None:
-        """Sends a 101 and is a tunnel from now on: what the client sends is a body without end."""
-        self._outbox.write(self._transport, b"HTTP/1.1 101 %b\r\n%b\r\n%b" % (reason, lines, content))
+    def switch_protocol(self, status: int, reason: bytes, lines: bytes, content: bytes) -> None:
+        """Sends a 101, or the 200 of CONNECT; from now on what the client sends is a body without end."""
+        self._outbox.write(self._transport, b"HTTP/1.1 %d %b\r\n%b\r\n%b" % (status, reason, lines, content))
         self._tunnel = self.closing = True
         self._reader = reader_of(UNTIL_CLOSE)
         rest, self._buffer = self._buffer, b""

@@ -97,6 +97,20 @@ async def test_a_tunnel_and_its_half_close(world: World) -> None:
     assert (line["status"], line["bytes_in"], line["bytes_out"]) == (101, 9, 17)
 
 
+async def test_connect_where_it_is_configured(world: World) -> None:
+    async def speaks_first(talk: Talk) -> None:
+        await talk.send(b"220 hello\r\n")
+        while data := await talk.reader.read(1000):
+            await talk.send(data.upper())
+
+    await world.serve(await world.backend(speaks_first), route={"connect": True})
+    talk = await world.client(b"CONNECT mail:25 HTTP/1.1\r\nHost: mail:25\r\n\r\nehlo\r\n")
+    assert (await talk.head()).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert await talk.exactly(17) == b"220 hello\r\nEHLO\r\n"
+    talk.writer.write_eof()
+    assert await talk.rest() == b""
+
+
 async def test_an_upgrade_that_the_backend_does_not_want(world: World) -> None:
     await world.serve(await world.backend())
     talk = await world.client(UPGRADE + GET + b"\r\n")
