@@ -13,8 +13,6 @@ from lb4.address import IPAddress
 from lb4.model import IPNetwork, Limits, Listener, Rate
 
 CLIENTS_MAX = 65536
-BURST_MIN = 5
-"""nft's own default burst of a rate (libnftables, limit statement)."""
 
 
 class Refused(StrEnum):
@@ -46,13 +44,13 @@ class Prefixes:
 
 
 class Bucket:
-    """A token bucket: so many events in so many seconds, and as many at once as one such period or five."""
+    """A token bucket: so many events in so many seconds, and as many at once, as the kernel modes have it."""
 
     __slots__ = ("_at", "_rate", "_size", "_tokens")
 
     def __init__(self, rate: Rate) -> None:
         self._rate = rate.count / rate.per
-        self._size = self._tokens = float(max(BURST_MIN, rate.count if rate.per == 1 else BURST_MIN))
+        self._size = self._tokens = float(max(1, rate.count))
         self._at = float("-inf")
 
     def take(self, now: float) -> bool:

@@ -14,13 +14,14 @@ from lb4.attribution import is_drained
 from lb4.model import AdminState, Backend, Balancer, Health, Listener, Service
 from lb4.packet.admission import Refused
 from lb4.packet.answer import answer
+from lb4.packet.checksum import changed, changed_udp
 from lb4.packet.decision import Choice, Decisions, Picks, SchedulerFailed
 from lb4.packet.flow_table import Direction, FlowTable, LiveFlow, Owner
 from lb4.packet.fragments import Fragments
 from lb4.packet.icmp_error import is_error, quoted, translated
 from lb4.packet.keys import destination_of, key_of, source_of, turned
 from lb4.packet.parse import TCP, UDP, Header, parse
-from lb4.packet.rewrite import SUM, V4_SUM_AND_KEY, V4_SUMS_TCP, V4_SUMS_UDP, rewritten
+from lb4.packet.rewrite import SUM, SUM_AT, V4_SUM_AND_KEY, V4_SUMS_TCP, V4_SUMS_UDP, rewritten
 from lb4.packet.setup import Setup
 from lb4.packet.sources import Sources
 from lb4.packet.tcp_state import OVER, State, opens
@@ -29,6 +30,8 @@ from lb4.packet.totals import Totals
 Outcome = bytes | bytearray | int | None
 """The packet to go on with (the very object that came in: unchanged), the queue to hand it to, or None: dropped."""
 
+_V6_SUM_AT = {TCP: 40 + SUM_AT[TCP], UDP: 40 + SUM_AT[UDP]}
+"""Where the transport's checksum is in an IPv6 packet without extension headers."""
 _OPENING_OR_CLOSING = 0x07
 """FIN, SYN or RST."""
 
@@ -93,7 +96,34 @@ class Translator:
                 tail = (tail ^ 0xFFFF) + direction.added_transport
                 SUM.pack_into(out, 26, (tail + (tail >> 16) & 0xFFFF) ^ 0xFFFF or 0xFFFF)
             return out
+        if len(data) >= 60 and data[0] & 0xF0 == 0x60 and data[6] in _V6_SUM_AT:
+            return self._six(data, now)
         return self._slowly(data, now)
+
+    def _six(self, data: bytes, now: float) -> Outcome:
+        """IPv6 without extension headers, 60 bytes or more."""
+        protocol = data[6]
+        direction = self.table.directions[protocol].get(data[8:44])
+        if direction is None:
+            return self._slowly(data, now)
+        flow = direction.flow
+        if protocol == TCP:
+            flags = data[53]
+            quiet = not flags & _OPENING_OR_CLOSING and flow.state is State.ESTABLISHED
+            if not quiet and self._is_over(direction, flags, now):
+                return self._slowly(data, now)
+        elif direction.from_backend:
+            flow.state = State.UDP_REPLIED
+        flow.seen = now
+        direction.packets += 1
+        direction.bytes += len(data)
+        at = _V6_SUM_AT[protocol]
+        (total,) = SUM.unpack_from(data, at)
+        out = bytearray(data)
+        out[8:44] = direction.new
+        change = changed if protocol == TCP else changed_udp
+        SUM.pack_into(out, at, change(total, direction.added_transport))
+        return out
 
     def _is_over(self, direction: Direction, flags: int, now: float) -> bool:
         """Moves the flow's state; True where the segment opens another connection, and this one was ended for it."""

@@ -157,7 +157,7 @@ def test_the_table_has_a_limit() -> None:
     [
         (Limits(connections=2), [1, 1, 0, 0]),
         (Limits(connections_per_client=1), [1, 0, 0, 1]),
-        (Limits(new_connections=Rate(1, 60)), [1, 1, 1, 1]),
+        (Limits(new_connections=Rate(2, 60)), [1, 1, 0, 0]),
         (Limits(new_connections_per_client=Rate(5)), [1, 1, 1, 1]),
     ],
 )
