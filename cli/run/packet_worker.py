@@ -19,8 +19,7 @@ from cli.run.log import event, to_standard_error
 from lb4.packet.host import HostUnfit
 from lb4.packet.packet_queue import QueueError
 from lb4.packet.part import PacketPart
-from lb4.packet.queue_netfilterqueue import NetfilterQueueQueue
-from lb4.packet.queue_netlink import NetlinkQueue
+from lb4.packet.queue_choice import chosen
 from lb4.packet.service import PacketService
 from lb4.worker.channel import WorkerEnd
 from lb4.worker.messages import AskStatistics, Configure, Drain, ServicesChanged
@@ -28,8 +27,6 @@ from lb4.worker.privileges import CAP_NET_ADMIN, drop
 
 TICK = 0.5
 PREDECESSOR_TRIES = 10
-QUEUE = "LBCTL_PACKET_QUEUE"
-"""The environment variable that, set to `netfilterqueue`, has packets come by libnetfilter_queue."""
 WARNING = 30
 
 
@@ -74,11 +71,10 @@ class PacketWorker:
 
     async def _started(self, part: PacketPart) -> PacketService:
         """A worker of a supervisor that died may hold queue and flows for a moment: it is waited for."""
-        kind = NetfilterQueueQueue if os.environ.get(QUEUE) == "netfilterqueue" else NetlinkQueue
         service = PacketService(part, self._index, self._directory, _log)
         for left in reversed(range(PREDECESSOR_TRIES)):
             try:
-                service.start(kind)
+                service.start(chosen(os.environ))
                 break
             except QueueError:
                 if not left:

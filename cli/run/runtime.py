@@ -7,6 +7,7 @@ what they need from workers is asked through the loop.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import TimeoutError as FutureTimeout
 
@@ -22,7 +23,7 @@ from lb4.kernel import Kernel
 from lb4.marks import QUEUE_BASE
 from lb4.model import Health, Mode, Protocol
 from lb4.packet.host import HostUnfit, make_fit, queue_drops
-from lb4.packet.queue_message import COPY_MAX
+from lb4.packet.queue_choice import chosen
 from lb4.packet.rules import PacketQueues
 from lb7.files import FileError
 
@@ -55,7 +56,7 @@ class LiveRuntime:
             self.prepared = None
         try:
             if configuration.of_mode(Mode.PACKET):
-                make_fit(COPY_MAX)
+                make_fit(chosen(os.environ).copy_limit)
             self.prepared = self._fleet.prepare(configuration)
         except (BindError, FileError, HostUnfit) as error:
             raise OperationError(str(error)) from None

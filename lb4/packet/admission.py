@@ -75,6 +75,11 @@ class Admission:
         self._rate = Bucket(listener.limits.new_connections) if listener.limits.new_connections else None
         self._rates: OrderedDict[IPAddress, Bucket] = OrderedDict()
 
+    def inherit(self, before: Admission) -> None:
+        """Goes on with the rates of a listener that this one replaces, where its limits are the same."""
+        if before._limits == self._limits:
+            self._rate, self._rates = before._rate, before._rates
+
     def refusal(self, client: IPAddress, now: float) -> Refused | None:
         """Why the client may not open a flow now, None where it may."""
         if client in self._deny or (self._allow is not None and client not in self._allow):

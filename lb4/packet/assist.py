@@ -26,11 +26,11 @@ class FirstPackets:
         """complain: told what went wrong in a user's own scheduler."""
         self.activity = Activity(balancer)
         self._picks, self._complain = picks, complain
+        self._pick_of: dict[str, Pick] = {}
         self._use(balancer)
 
     def _use(self, balancer: Balancer) -> None:
         self._attribution = Attribution(balancer)
-        self._pick_of: dict[str, Pick] = {}
         self._candidates: dict[tuple[str, Family], tuple[Backend, ...]] = {}
         self._places: dict[Place, int] = {}
         for service in balancer.services.values():
@@ -41,6 +41,9 @@ class FirstPackets:
 
     def reconfigure(self, balancer: Balancer) -> None:
         """Goes on with another configuration; the counts are to be set right then."""
+        was, now = self._attribution.balancer.services, balancer.services
+        same = {name for name in was.keys() & now.keys() if was[name].scheduler == now[name].scheduler}
+        self._pick_of = {name: pick for name, pick in self._pick_of.items() if name in same}
         self._use(balancer)
 
     def mark(self, data: bytes, mark: int, now: float) -> int | None:

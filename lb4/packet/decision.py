@@ -114,8 +114,14 @@ class Decisions:
             kept.popitem(last=False)
 
     def inherit(self, before: Decisions) -> None:
-        """Takes over the affinities of a configuration that this one replaces."""
+        """Takes over affinities, turns and rates of a configuration that this one replaces."""
         self._affinity = before._affinity
+        services = before.balancer.services
+        for name in self._picks.keys() & before._picks.keys():
+            if services[name].scheduler == self.balancer.services[name].scheduler:
+                self._picks[name] = before._picks[name]
+        for name in self.admissions.keys() & before.admissions.keys():
+            self.admissions[name].inherit(before.admissions[name])
 
 
 NUMBERS: Mapping[str, int] = {"tcp": 6, "udp": 17}

@@ -304,6 +304,32 @@ def test_reconfiguring_ends_the_flows_of_what_is_gone_alone() -> None:
     assert core.table.active == {parse_endpoint("10.0.1.2:8080"): 2}
 
 
+def test_turns_go_on_over_a_change_of_weights_or_health() -> None:
+    core = translator(balancer(backends=2))
+    core.step(segment("S", port=1), 1.0)
+    core.reconfigure(replace(core.setup, balancer=balancer(backends=2)))
+    core.step(segment("S", port=2), 1.0)
+    assert backends_of(core) == ["10.0.1.2:8080", "10.0.2.2:8080"]
+
+
+@pytest.mark.parametrize(
+    ("admin", "protocol", "lives"),
+    [
+        (AdminState.DRAINING, "tcp", True),
+        (AdminState.ENABLED, "tcp", False),
+        (AdminState.DRAINING, "udp", False),
+    ],
+)
+def test_removal_spares_the_connections_of_what_was_drained(admin: AdminState, protocol: str, lives: bool) -> None:
+    core = translator()
+    core.step(segment("S") if protocol == "tcp" else datagram(), 1.0)
+    service = core.setup.balancer.services["web"]
+    for backends in (tuple(replace(b, admin=admin) for b in service.backends), ()):
+        changed = replace(core.setup.balancer, services={"web": replace(service, backends=backends)})
+        core.reconfigure(replace(core.setup, balancer=changed))
+    assert len(core.table) == lives
+
+
 def test_ports_come_back_in_the_order_they_were_returned() -> None:
     ports = Ports(PortRange(100, 104), seed=987654321)
     taken = [ports.take() for _ in range(6)]
