@@ -5,14 +5,19 @@ The rule: exit status 0 only if every claim of every scene was observed.
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Callable
+from http.client import HTTPException
 from importlib import import_module
+from subprocess import CalledProcessError
 
 import click
 
 from cli.commands.command import command, wants_json
 from cli.demo.scene import Claim, Figure, Report, document
 from cli.operations.context import require_root
+from cli.operations.error import OperationError
 
 SCENES = ("nat", "keepalive", "http")
 
@@ -26,6 +31,7 @@ def demo(scene: str | None) -> None:
     Exit status: 0 when every claim was observed, else 1. The lab is taken down either way.
     """
     require_root("demo")
+    signal.signal(signal.SIGTERM, _end)
     reports = [_play(name) for name in ((scene,) if scene else SCENES)]
     if wants_json():
         import json
@@ -37,12 +43,25 @@ def demo(scene: str | None) -> None:
         click.get_current_context().exit(1)
 
 
+def _end(number: int, _: object) -> None:
+    """Ends as an exception does, so that the lab is taken down."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
 def _play(name: str) -> Report:
     from cli.demo.stage import Stage, stage
+    from cli.lab.servers import ServerFailed
 
     play: Callable[[Stage], Report] = import_module(f"cli.demo.{name}").play
-    with stage(name) as made:
-        report = play(made)
+    try:
+        with stage(name) as made:
+            report = play(made)
+    except CalledProcessError as error:
+        said = error.stderr.decode(errors="replace").strip()
+        raise OperationError(f"the scene {name} could not be played: {said or error}") from None
+    except (OSError, HTTPException, ServerFailed) as error:
+        raise OperationError(f"the scene {name} could not be played: {error}") from None
     if not wants_json():
         click.echo(text(report))
     return report

@@ -60,13 +60,14 @@ def up() -> None:
 
 @lab.command("down", cls=Command, examples=("sudo lbctl lab down",))
 def down() -> None:
-    """Take the lab down, with all that runs in it. One that is not there is no error."""
+    """Take the lab down, with all that runs in it, and what a killed demo left. Nothing there is no error."""
     require_root("lab down")
-    from cli.lab import build, place
+    from cli.lab import abandoned, build, place
 
     was = build.is_up(place.LAB)
     build.down(place.LAB)
     place.clear(place.LAB)
+    was |= abandoned.remove()
     present({"removed": was}, lambda told: "The lab is down." if told["removed"] else "There was no lab.")
 
 

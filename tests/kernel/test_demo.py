@@ -1,0 +1,78 @@
+"""The commands that people try first: every scene of the demo, and the lab."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+
+from cli.lab import abandoned, namespaces, place
+from cli.lab.plan import NODES
+from tests.lab import LBCTL
+
+pytestmark = pytest.mark.root
+
+
+def lbctl(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([LBCTL, *arguments], capture_output=True, text=True, check=False, timeout=90)
+
+
+@pytest.mark.parametrize("scene", ["keepalive", "http"])
+def test_every_claim_of_a_scene_is_observed(scene: str) -> None:
+    done = lbctl("--json", "demo", scene)
+    assert done.stderr == ""
+    (report,) = json.loads(done.stdout)["scenes"]
+    assert [claim for claim in report["claims"] if not claim["observed"]] == []
+    assert len(report["claims"]) >= 2
+    assert done.returncode == 0
+
+
+def test_every_claim_is_told_plainly_in_a_pipe() -> None:
+    done = lbctl("demo", "nat")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\x1b" not in done.stdout
+    assert "✗" not in done.stdout
+    assert done.stdout.count("✓") >= 8
+    for words in ("Request packets", "Response packets", "192.0.2.10:80"):
+        assert words in done.stdout
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGTERM, signal.SIGINT])
+def test_nothing_of_a_demo_is_left_when_it_is_ended(ended_by: signal.Signals) -> None:
+    process = subprocess.Popen([LBCTL, "demo", "nat"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    prefix = f"lbctl-demo-{process.pid}-"
+    deadline = time.monotonic() + 20
+    while len(namespaces.names(prefix)) < len(NODES) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(ended_by)
+    assert process.communicate(timeout=60)[1].strip() == b""
+    assert process.returncode not in (0, -ended_by)
+    assert namespaces.names(prefix) == []
+    assert not list(place.DIRECTORY.glob(f"{prefix}*"))
+
+
+def test_lab_down_takes_away_what_a_killed_demo_left() -> None:
+    process = subprocess.Popen([LBCTL, "demo", "nat"], stdout=subprocess.DEVNULL)
+    prefix = f"lbctl-demo-{process.pid}-"
+    deadline = time.monotonic() + 20
+    while len(namespaces.names(prefix)) < len(NODES) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert namespaces.names(prefix)
+    abandoned.remove()
+    assert namespaces.names(prefix) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [(("lab", "exec", "nobody", "true"), 2), (("lab", "exec"), 2), (("lab", "sideways"), 2), (("demo", "opera"), 2)],
+)
+def test_wrong_usage(arguments: tuple[str, ...], status: int) -> None:
+    done = lbctl(*arguments)
+    assert done.returncode == status
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
