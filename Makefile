@@ -21,7 +21,10 @@ PREFIX ?= /usr/local
 LIB := $(PREFIX)/lib/lbctl
 CONFIG := /etc/lbctl
 UNITS := /etc/systemd/system
-COMPLETIONS := $(PREFIX)/share/bash-completion/completions
+BASH_COMPLETIONS := $(PREFIX)/share/bash-completion/completions
+ZSH_COMPLETIONS := $(PREFIX)/share/zsh/site-functions
+FISH_COMPLETIONS := $(PREFIX)/share/fish/vendor_completions.d
+MAN := $(PREFIX)/share/man/man1
 
 .DEFAULT_GOAL := setup
 .PHONY: setup system demo test check bench install uninstall reference kernel-test vm-test root
@@ -66,17 +69,21 @@ install: root setup
 	$(PYTHON) -m venv --clear $(LIB)
 	$(LIB)/bin/$(PIP) --require-hashes -r requirements-run.lock
 	$(LIB)/bin/$(PIP) --no-deps build/wheel/lbctl-*.whl
-	install -d $(PREFIX)/bin $(CONFIG) $(COMPLETIONS)
+	install -d $(PREFIX)/bin $(CONFIG) $(BASH_COMPLETIONS) $(ZSH_COMPLETIONS) $(FISH_COMPLETIONS) $(MAN)
 	ln -sf $(LIB)/bin/lbctl $(PREFIX)/bin/lbctl
 	[ -e $(CONFIG)/lb.yaml ] || install -m 644 packaging/lb.yaml $(CONFIG)/lb.yaml
-	$(PREFIX)/bin/lbctl completion bash > $(COMPLETIONS)/lbctl
+	$(PREFIX)/bin/lbctl completion bash > $(BASH_COMPLETIONS)/lbctl
+	$(PREFIX)/bin/lbctl completion zsh > $(ZSH_COMPLETIONS)/_lbctl
+	$(PREFIX)/bin/lbctl completion fish > $(FISH_COMPLETIONS)/lbctl.fish
+	install -m 644 docs/reference/lbctl.1 $(MAN)/lbctl.1
 	if [ -d $(UNITS) ]; then sed 's|/usr/local/bin/|$(PREFIX)/bin/|' packaging/lbctl.service > $(UNITS)/lbctl.service; fi
 	if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
 	@echo "Installed: $(PREFIX)/bin/lbctl. Next: edit $(CONFIG)/lb.yaml, then: systemctl enable --now lbctl"
 
 uninstall: root
 	if [ -d /run/systemd/system ] && [ -e $(UNITS)/lbctl.service ]; then systemctl disable --now lbctl; fi
-	rm -f $(UNITS)/lbctl.service $(PREFIX)/bin/lbctl $(COMPLETIONS)/lbctl
+	rm -f $(UNITS)/lbctl.service $(PREFIX)/bin/lbctl $(MAN)/lbctl.1 \
+		$(BASH_COMPLETIONS)/lbctl $(ZSH_COMPLETIONS)/_lbctl $(FISH_COMPLETIONS)/lbctl.fish
 	if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
 	rm -rf $(LIB)
 	if [ -n "$(PURGE)" ]; then rm -rf $(CONFIG) /var/lib/lbctl; fi

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from cli.commands.man import man_page
 from cli.commands.reference import commands_reference
 from cli.config.reference import json_schema
 from cli.config.reference_text import configuration_reference
@@ -19,6 +20,7 @@ def pages() -> dict[str, str]:
     return {
         "configuration.md": configuration_reference(json_schema()),
         "commands.md": commands_reference(lbctl),
+        "lbctl.1": man_page(lbctl),
     }
 
 
