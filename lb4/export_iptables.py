@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from lb4.address import Bind, Family, IPAddress, written
-from lb4.compile_entrance import Entrance, entrances
-from lb4.compile_filters import UNITS, rate_limit
+from lb4.compile.entrance import Entrance, entrances
+from lb4.compile.filters import UNITS, rate_limit
 from lb4.model import Balancer, IPNetwork, Listener, Mode, Protocol, Rate, SchedulerKind, Service
 from lb4.schedulers.slots import slots
 

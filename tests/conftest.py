@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from lb4.kernel import KernelError
-from lb4.kernel_real import RealKernel
+from lb4.kernel.interface import KernelError
+from lb4.kernel.real import RealKernel
 
 OPTIONAL = ("queue", "flow_offload", "socket", "tproxy")
 """Parts of nf_tables that lbctl uses where they are there."""

@@ -22,8 +22,8 @@ from cli.lab.plan import BALANCER, CLIENT, LISTEN, SERVERS, address_of
 from cli.operations import perform
 from cli.trace.capture import Capture
 from lb4.address import Family, IPAddress
-from lb4.conntrack import opened
-from lb4.conntrack_message import CT_DELETE, NLM_F_ACK, NLM_F_REQUEST, message
+from lb4.conntrack.message import CT_DELETE, NLM_F_ACK, NLM_F_REQUEST, message
+from lb4.conntrack.table import opened
 
 LBCTL = str(Path(sys.executable).with_name("lbctl"))
 PATIENCE = 3.0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.config.loader import load
-from lb4.compile import Assistance, PacketQueues, compile_table
+from lb4.compile.table import Assistance, PacketQueues, compile_table
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))

@@ -17,7 +17,7 @@ from cli.operations.names import backend_of, service_of
 from cli.operations.transition import commit, settle, table_of
 from cli.operations.wanted import InForce, required, wanted
 from cli.state import Override, Overrides
-from lb4.attribution import Attribution, is_open
+from lb4.conntrack.attribution import Attribution, is_open
 from lb4.model import AdminState, Backend, Service
 
 WEIGHT_MAX = 65535

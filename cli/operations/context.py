@@ -20,10 +20,10 @@ from cli.state import State
 if TYPE_CHECKING:
     from cli.config.model import Configuration
     from lb4.address import Endpoint, IPAddress
-    from lb4.compile_filters import Assistance
-    from lb4.conntrack import Conntrack
+    from lb4.compile.filters import Assistance
+    from lb4.conntrack.table import Conntrack
     from lb4.flow import Flow
-    from lb4.kernel import Kernel
+    from lb4.kernel.interface import Kernel
     from lb4.model import Health
     from lb4.packet.rules import PacketQueues
 
@@ -110,8 +110,8 @@ def state_directory(environment: Mapping[str, str]) -> Path:
 
 def local_context(environment: Mapping[str, str], runtime: Runtime | None = None) -> Context:
     """The Context of this process in its network namespace. Opens no socket before one is needed."""
-    from lb4.conntrack import KernelConntrack
-    from lb4.kernel_real import RealKernel
+    from lb4.conntrack.table import KernelConntrack
+    from lb4.kernel.real import RealKernel
 
     kernel = RealKernel()
     return Context(

@@ -1,4 +1,4 @@
-"""`doctor`: gathers what is so on this host, has lb4.doctor judge it, and mends what may be mended unasked.
+"""`doctor`: gathers what is so on this host, has lb4.doctor.findings judge it, and mends what may be mended unasked.
 
 The rule: only safe settings are written, and those below /proc/sys, in the network namespace lbctl is in.
 """
@@ -18,11 +18,11 @@ from cli.operations.error import OperationError
 from cli.operations.transition import difference, table_of
 from cli.operations.wanted import EMPTY, in_force
 from lb4.address import Endpoint, IPAddress
-from lb4.attribution import Attribution
-from lb4.conntrack import ConntrackError
-from lb4.doctor import BRIDGE, CONNTRACK, FORWARD4, FORWARD6, LOCAL_PORTS, Facts, Finding, findings
-from lb4.foreign import foreign_chains
-from lb4.kernel import KernelError
+from lb4.conntrack.attribution import Attribution
+from lb4.conntrack.table import ConntrackError
+from lb4.doctor.findings import BRIDGE, CONNTRACK, FORWARD4, FORWARD6, LOCAL_PORTS, Facts, Finding, findings
+from lb4.doctor.foreign import foreign_chains
+from lb4.kernel.interface import KernelError
 from lb4.model import Balancer, Protocol
 
 SYS = Path("/proc/sys")

@@ -15,9 +15,9 @@ from cli.operations.error import OperationError
 from cli.operations.explain_request import explain_request
 from cli.operations.wanted import required
 from lb4.address import AddressError, Endpoint, parse_endpoint
-from lb4.compile import compile_table
-from lb4.explain import Packet, affinities_at
-from lb4.explain import explain as explained
+from lb4.compile.table import compile_table
+from lb4.explain.packet import Packet, affinities_at
+from lb4.explain.packet import explain as explained
 from lb4.model import Balancer, Protocol
 from lb4.nft.ruleset import Value
 

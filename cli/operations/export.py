@@ -11,7 +11,7 @@ from cli.operations.error import OperationError
 from cli.operations.wanted import configured
 from cli.state import Remembered
 from lb4.address import Family
-from lb4.compile import CompileError, compile_table
+from lb4.compile.table import CompileError, compile_table
 from lb4.export_iptables import ExportError, export_iptables
 from lb4.model import KERNEL_MODES, Balancer
 from lb4.nft.text import write_table

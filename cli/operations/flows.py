@@ -14,7 +14,7 @@ from cli.operations.error import OperationError
 from cli.operations.names import service_of
 from cli.operations.wanted import in_force
 from lb4.address import AddressError, Endpoint, parse_endpoint
-from lb4.attribution import Attribution
+from lb4.conntrack.attribution import Attribution
 from lb4.flow import Flow
 from lb4.model import IPNetwork
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 from cli.operations.error import OperationError
 from cli.state import StateError
-from lb4.conntrack import ConntrackError
-from lb4.kernel import KernelError
+from lb4.conntrack.table import ConntrackError
+from lb4.kernel.interface import KernelError
 
 
 @contextmanager

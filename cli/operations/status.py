@@ -16,9 +16,9 @@ from cli.operations.names import service_of
 from cli.operations.wanted import in_force
 from cli.state import Override, Overrides
 from lb4.address import FAMILIES, Endpoint
-from lb4.attribution import Attribution, is_open
-from lb4.datapath import PROTOCOL_OF, endpoint_of, shared_name
-from lb4.kernel import LiveElement
+from lb4.compile.names import PROTOCOL_OF, endpoint_of, shared_name
+from lb4.conntrack.attribution import Attribution, is_open
+from lb4.kernel.interface import LiveElement
 from lb4.model import Backend, Balancer, Limits, Listener, Service
 
 Key = tuple[str, Endpoint]

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from cli.operations.context import Context, may_administer
 from cli.operations.error import OperationError
-from lb4.attribution import Attribution, is_stale
-from lb4.compile import Assistance, CompileError, compile_table
-from lb4.datapath import endpoint_of
+from lb4.compile.names import endpoint_of
+from lb4.compile.table import Assistance, CompileError, compile_table
+from lb4.conntrack.attribution import Attribution, is_stale
 from lb4.flow import Flow
-from lb4.kernel import GenerationMoved
+from lb4.kernel.interface import GenerationMoved
 from lb4.model import Balancer, Mode
 from lb4.nft.diff import Transaction, diff
 from lb4.nft.lower import lower_table
@@ -110,8 +110,8 @@ def sorted_out(context: Context, befores: Sequence[Balancer], after: Balancer) -
 
 def forget_affinities(context: Context, after: Balancer) -> None:
     """Clients whose backend takes no new flow any more are let go to another."""
-    from lb4.compile_entrance import entrances
-    from lb4.compile_translation import affinity_name
+    from lb4.compile.entrance import entrances
+    from lb4.compile.translation import affinity_name
 
     for listener in after.kernel_listeners():
         service = after.services[listener.service]

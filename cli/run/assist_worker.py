@@ -12,7 +12,7 @@ import sys
 import uvloop
 
 from cli.run.log import event, to_standard_error
-from lb4.conntrack import ConntrackError
+from lb4.conntrack.table import ConntrackError
 from lb4.packet.assist_service import AssistService
 from lb4.packet.packet_queue import QueueError
 from lb4.packet.part import AssistPart

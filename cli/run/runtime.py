@@ -17,10 +17,10 @@ from cli.operations.error import OperationError
 from cli.run.fleet import Fleet, Prepared
 from cli.run.sockets import BindError
 from lb4.address import AddressError, Endpoint, IPAddress, parse_endpoint
-from lb4.compile_filters import Assistance
+from lb4.compile.filters import Assistance
+from lb4.compile.marks import QUEUE_BASE
 from lb4.flow import Flow
-from lb4.kernel import Kernel
-from lb4.marks import QUEUE_BASE
+from lb4.kernel.interface import Kernel
 from lb4.model import Health, Mode, Protocol
 from lb4.packet.host import HostUnfit, make_fit, queue_drops
 from lb4.packet.queue_choice import chosen

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from lb4.netlink.attributes import number, parse, text_of
 from lb4.nft import message as m
 from lb4.nft.decode_expression import decode_expression
 from lb4.nft.decode_set import DumpedSet, counter_of, digest_in, walk
@@ -23,7 +24,6 @@ from lb4.nft.program import (
     digest_of,
 )
 from lb4.nft.ruleset import Base, Hook
-from lb4.nft.wire import number, parse, text_of
 
 HOOKS = {value: Hook(name) for name, value in m.HOOKS.items()}
 POLICIES = {value: name for name, value in m.POLICIES.items()}

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
+from lb4.netlink.attributes import number, parse, text_of
 from lb4.nft import program as low
 from lb4.nft.encode_expression import CODES
 from lb4.nft.program import Expression
 from lb4.nft.ruleset import Verdict
-from lb4.nft.wire import number, parse, text_of
 
 KINDS = {code: kind for kind, code in CODES.items()}
 OF_THE_KERNEL = 0x3

@@ -9,11 +9,11 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from lb4.netlink.attributes import TYPE_MASK, number, pack_header, parse, text_of, unpack_header
 from lb4.nft import message as m
 from lb4.nft.decode_expression import data_of
 from lb4.nft.encode_expression import DATA_VALUE
 from lb4.nft.program import Data, SetType
-from lb4.nft.wire import TYPE_MASK, number, pack_header, parse, text_of, unpack_header
 
 
 class DumpedSet(NamedTuple):

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import NamedTuple
 
-from lb4.netlink import NLM_F_APPEND, NLM_F_CREATE
+from lb4.netlink.attributes import attribute, nested, string, u32, u64
+from lb4.netlink.socket import NLM_F_APPEND, NLM_F_CREATE
 from lb4.nft import message as m
 from lb4.nft import types
 from lb4.nft.encode_expression import anonymous_lookup, encode_expression, value, verdict
@@ -31,7 +32,6 @@ from lb4.nft.transaction import (
     RemoveTable,
     Transaction,
 )
-from lb4.nft.wire import attribute, nested, string, u32, u64
 
 LIST_MAX = 60_000
 """Bytes of elements in one message."""

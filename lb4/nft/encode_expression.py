@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from lb4.netlink.attributes import attribute, nested, string, u8, u16, u32, u64
 from lb4.nft.program import (
     VERDICT,
     AnonymousSet,
@@ -38,7 +39,6 @@ from lb4.nft.program import (
     Untrack,
 )
 from lb4.nft.ruleset import Verdict, VerdictKind
-from lb4.nft.wire import attribute, nested, string, u8, u16, u32, u64
 
 LIST_ELEMENT = 1
 DATA_VALUE, DATA_VERDICT = 1, 2

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from lb4.address import Endpoint
-from lb4.attribution import NO_LONGER_OPEN, Attribution
-from lb4.conntrack_message import EventKind, FlowEvent
+from lb4.conntrack.attribution import NO_LONGER_OPEN, Attribution
+from lb4.conntrack.message import EventKind, FlowEvent
 from lb4.flow import Flow
 from lb4.model import Balancer, Protocol
 from lb4.packet.keys import key_of

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lb4 import marks
 from lb4.address import FAMILIES, Family
-from lb4.attribution import Attribution
-from lb4.conntrack_message import PROTOCOLS
+from lb4.compile import marks
+from lb4.conntrack.attribution import Attribution
+from lb4.conntrack.message import PROTOCOLS
 from lb4.model import Backend, Balancer
 from lb4.packet.activity import Activity, FlowKey, Place
 from lb4.packet.decision import Pick, Picks, SchedulerFailed

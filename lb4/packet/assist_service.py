@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from lb4.conntrack import ConntrackEvents, EventsLost, KernelConntrack
-from lb4.marks import QUEUE_BASE
+from lb4.compile.marks import QUEUE_BASE
+from lb4.conntrack.table import ConntrackEvents, EventsLost, KernelConntrack
 from lb4.model import Service
 from lb4.packet.assist import FirstPackets
 from lb4.packet.ends_filter import program

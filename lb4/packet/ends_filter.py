@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from lb4.conntrack_message import (
+from lb4.conntrack.message import (
     ATTRIBUTE,
     BODY,
     CT_NEW,

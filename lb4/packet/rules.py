@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from lb4.address import FAMILIES, Bind, Family
-from lb4.datapath import ADDRESS_TYPE, DADDR, PROTOCOL_NUMBER, SADDR, SUFFIX, arriving
-from lb4.marks import QUEUE_BASE
+from lb4.compile.marks import QUEUE_BASE
+from lb4.compile.names import ADDRESS_TYPE, DADDR, PROTOCOL_NUMBER, SADDR, SUFFIX, arriving
 from lb4.model import Balancer, Listener, Mode
 from lb4.nft.ruleset import (
     Base,

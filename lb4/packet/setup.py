@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lb4.address import IPAddress
-from lb4.marks import QUEUE_BASE
+from lb4.compile.marks import QUEUE_BASE
 from lb4.model import Balancer, Listener
 from lb4.packet.flow_table import FLOWS_MAX
 from lb4.packet.ports import PortRange

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from lb4.address import Endpoint
-from lb4.attribution import is_drained
+from lb4.conntrack.attribution import is_drained
 from lb4.model import AdminState, Backend, Balancer, Health, Listener, Service
 from lb4.packet.admission import Refused
 from lb4.packet.answer import answer
@@ -276,7 +276,7 @@ class Translator:
         return len(gone)
 
     def _still_wanted(self, flow: LiveFlow, was: Balancer) -> bool:
-        """As lb4.attribution.is_stale for the flows of the kernel modes."""
+        """As lb4.conntrack.attribution.is_stale for the flows of the kernel modes."""
         listener = self.decisions.listener_of(flow.protocol, destination_of(flow.out.key))
         if listener is None or (listener.name, listener.service) != (flow.listener, flow.service):
             return False

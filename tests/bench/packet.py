@@ -23,8 +23,8 @@ from ipaddress import ip_address
 from multiprocessing.connection import Connection
 
 from lb4.address import parse_bind, parse_endpoint
-from lb4.compile import Assistance
-from lb4.marks import QUEUE_BASE
+from lb4.compile.marks import QUEUE_BASE
+from lb4.compile.table import Assistance
 from lb4.model import Backend, Balancer, Listener, Mode, Protocol, SchedulerKind, Service
 from lb4.packet.packet_queue import Handler
 from lb4.packet.part import AssistPart, PacketPart

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from lb4.address import Bind, Endpoint
-from lb4.compile import compile_table
-from lb4.kernel_real import RealKernel
+from lb4.compile.table import compile_table
+from lb4.kernel.real import RealKernel
 from lb4.model import Backend, Balancer, Listener, Service
 from lb4.nft.diff import diff
 from lb4.nft.lower import lower_table

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from lb4.kernel import GenerationMoved
-from lb4.kernel_real import RealKernel
+from lb4.kernel.interface import GenerationMoved
+from lb4.kernel.real import RealKernel
 from lb4.nft.diff import diff
 from lb4.nft.lower import lower_table
 from lb4.nft.program import LoweredTable

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lb4.kernel_real import RealKernel
+from lb4.kernel.real import RealKernel
 from lb4.nft.diff import diff
 from lb4.nft.lower import lower_table
 from lb4.nft.text import write_table

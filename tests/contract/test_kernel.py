@@ -1,4 +1,4 @@
-"""The contract of lb4.kernel.Kernel, kept by the real kernel and by the one in memory."""
+"""The contract of lb4.kernel.interface.Kernel, kept by the real kernel and by the one in memory."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from lb4.kernel import FeatureMissing, GenerationMoved, Kernel, KernelError, LiveElement
-from lb4.kernel_fake import FakeKernel
-from lb4.kernel_real import RealKernel
+from lb4.kernel.fake import FakeKernel
+from lb4.kernel.interface import FeatureMissing, GenerationMoved, Kernel, KernelError, LiveElement
+from lb4.kernel.real import RealKernel
 from lb4.nft.diff import diff
 from lb4.nft.features import FEATURES
 from lb4.nft.lower import lower_table

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cli.config.loader import load
-from lb4.compile import Assistance, compile_table
+from lb4.compile.table import Assistance, compile_table
 from lb4.export_iptables import ExportError, export_iptables
 from lb4.nft.text import write_table
 

@@ -9,8 +9,8 @@ from socket import AF_UNSPEC
 
 import pytest
 
-from lb4.conntrack import opened
-from lb4.conntrack_message import CT_DELETE, NLM_F_ACK, NLM_F_REQUEST, message
+from lb4.conntrack.message import CT_DELETE, NLM_F_ACK, NLM_F_REQUEST, message
+from lb4.conntrack.table import opened
 from tests.operations.balancer import Balancer, Servers
 from tests.packet.network import Network, network
 

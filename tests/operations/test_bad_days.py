@@ -16,7 +16,7 @@ import pytest
 from cli.operations import perform_here
 from cli.operations.context import passing_context
 from cli.operations.error import OperationError
-from lb4.kernel_real import RealKernel
+from lb4.kernel.real import RealKernel
 from lb4.nft.diff import Transaction
 from tests.operations.balancer import BOTH, WEB, WEB_FIRST, Balancer, asked
 from tests.packet.network import SERVERS, Network

@@ -10,8 +10,8 @@ from contextlib import closing
 import pytest
 
 from lb4.address import parse_ip
-from lb4.conntrack import ConntrackEvents, EventsLost, KernelConntrack
-from lb4.conntrack_message import EventKind
+from lb4.conntrack.message import EventKind
+from lb4.conntrack.table import ConntrackEvents, EventsLost, KernelConntrack
 from lb4.flow import Flow
 from lb4.model import Protocol
 from tests.operations.balancer import Balancer, asked, asked_by_udp

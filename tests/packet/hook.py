@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lb4.compile import Assistance, compile_table
-from lb4.kernel_real import RealKernel
+from lb4.compile.table import Assistance, compile_table
+from lb4.kernel.real import RealKernel
 from lb4.model import Balancer
 from lb4.nft.diff import diff
 from lb4.nft.lower import lower_table

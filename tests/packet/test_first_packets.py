@@ -13,10 +13,10 @@ import pytest
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.packet import raw
 
-from lb4 import marks
 from lb4.address import Endpoint, parse_endpoint
-from lb4.compile import Assistance
-from lb4.conntrack_message import EventKind, FlowEvent
+from lb4.compile import marks
+from lb4.compile.table import Assistance
+from lb4.conntrack.message import EventKind, FlowEvent
 from lb4.flow import Flow
 from lb4.model import Mode, Protocol, Scheduler, SchedulerKind
 from lb4.packet.activity import PICKED_SECONDS

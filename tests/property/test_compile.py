@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lb4.address import Bind, Endpoint, parse_ip
-from lb4.compile import compile_table
-from lb4.explain import FORWARD, REJECT, Packet, explain
+from lb4.compile.table import compile_table
+from lb4.explain.packet import FORWARD, REJECT, Packet, explain
 from lb4.model import Backend, Balancer, Listener, Mode, Protocol, Scheduler, SchedulerKind, Service
 from lb4.nft.ruleset import Element, Table, Verdict, VerdictKind
 

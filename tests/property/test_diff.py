@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lb4.kernel_real import RealKernel
+from lb4.kernel.real import RealKernel
 from lb4.nft.apply import apply
 from lb4.nft.diff import diff
 from lb4.nft.lower import lower_table

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from lb4.address import parse_bind, parse_endpoint
-from lb4.attribution import Attribution, is_open, is_stale
+from lb4.conntrack.attribution import Attribution, is_open, is_stale
 from lb4.flow import Flow
 from lb4.model import AdminState, Backend, Balancer, Health, Listener, Mode, Protocol, Service
 

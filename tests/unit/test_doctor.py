@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from lb4.address import parse_bind, parse_endpoint
-from lb4.doctor import CONNTRACK, FORWARD4, FORWARD6, Facts, Finding, ForeignChain, findings
+from lb4.doctor.findings import CONNTRACK, FORWARD4, FORWARD6, Facts, Finding, ForeignChain, findings
 from lb4.model import Backend, Balancer, HealthCheck, Listener, Mode, Protocol, Service
 
 WELL = {

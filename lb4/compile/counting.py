@@ -6,8 +6,8 @@ that what its live flows still carry is seen.
 
 from __future__ import annotations
 
-from lb4.compile_entrance import Entrance
-from lb4.draft import Draft
+from lb4.compile.draft import Draft
+from lb4.compile.entrance import Entrance
 
 PAIRS = ("connection", "traffic")
 

@@ -6,12 +6,12 @@ does not matter. Listeners of modes that a process serves leave nothing here.
 
 from __future__ import annotations
 
-from lb4.compile_base import base_chains
-from lb4.compile_counting import count_entrance
-from lb4.compile_entrance import CompileError, Entrance, entrances
-from lb4.compile_filters import Assistance, filter_chain
-from lb4.compile_translation import source_verdict, translation_chain
-from lb4.draft import Draft
+from lb4.compile.base_chains import base_chains
+from lb4.compile.counting import count_entrance
+from lb4.compile.draft import Draft
+from lb4.compile.entrance import CompileError, Entrance, entrances
+from lb4.compile.filters import Assistance, filter_chain
+from lb4.compile.translation import source_verdict, translation_chain
 from lb4.model import Balancer, Listener, Service
 from lb4.nft.ruleset import Table, Verdict, VerdictKind
 from lb4.packet.rules import PacketQueues, with_packet_mode

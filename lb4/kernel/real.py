@@ -10,8 +10,9 @@ import errno
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 
-from lb4.kernel import Count, FeatureMissing, GenerationMoved, KernelError, LiveElement, Snapshot
-from lb4.netlink import (
+from lb4.kernel.interface import Count, FeatureMissing, GenerationMoved, KernelError, LiveElement, Snapshot
+from lb4.netlink.attributes import attribute, nested, number, parse, string
+from lb4.netlink.socket import (
     NLM_F_ACK,
     DumpInterrupted,
     NetlinkError,
@@ -31,7 +32,6 @@ from lb4.nft.features import FEATURES, missing_in, probe
 from lb4.nft.naming import name_of
 from lb4.nft.program import Data, LoweredTable
 from lb4.nft.ruleset import Value
-from lb4.nft.wire import attribute, nested, number, parse, string
 
 KIND = m.SUBSYSTEM << 8
 FAMILY = m.NFPROTO["inet"]
@@ -40,7 +40,7 @@ ERESTART = 85
 
 
 class RealKernel:
-    """Implements lb4.kernel.Kernel. The socket is opened when it is first needed, in the namespace of that moment."""
+    """Implements interface.Kernel. The socket is opened when it is first needed, in the namespace of that moment."""
 
     def __init__(self, table: str = "lbctl") -> None:
         """table: the name of the only table that is read or written."""

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from socket import AF_INET, AF_INET6, AF_UNSPEC
 
-from lb4.doctor import ForeignChain
-from lb4.netlink import NetlinkError, NetlinkSocket, generic
-from lb4.nft import wire
+from lb4.doctor.findings import ForeignChain
+from lb4.netlink import attributes
+from lb4.netlink.socket import NetlinkError, NetlinkSocket, generic
 
 GETCHAIN = 10 << 8 | 4
 """linux/netfilter/nf_tables.h: NFT_MSG_GETCHAIN of subsystem NFNL_SUBSYS_NFTABLES."""
@@ -32,17 +32,17 @@ def foreign_chains() -> tuple[ForeignChain, ...]:
 
 
 def _chain(body: bytes) -> ForeignChain | None:
-    attributes = wire.parse(body, 4)
-    if CHAIN_HOOK not in attributes:
+    found = attributes.parse(body, 4)
+    if CHAIN_HOOK not in found:
         return None
-    hook = wire.parse(attributes[CHAIN_HOOK])
-    number = wire.number(hook[HOOK_NUM])
+    hook = attributes.parse(found[CHAIN_HOOK])
+    number = attributes.number(hook[HOOK_NUM])
     return ForeignChain(
         family=FAMILIES.get(body[0], str(body[0])),
-        table=wire.text_of(attributes[CHAIN_TABLE]),
-        name=wire.text_of(attributes[CHAIN_NAME]),
-        type=wire.text_of(attributes[CHAIN_TYPE]) if CHAIN_TYPE in attributes else "",
+        table=attributes.text_of(found[CHAIN_TABLE]),
+        name=attributes.text_of(found[CHAIN_NAME]),
+        type=attributes.text_of(found[CHAIN_TYPE]) if CHAIN_TYPE in found else "",
         hook=HOOKS[number] if number < len(HOOKS) else str(number),
         priority=int.from_bytes(hook[HOOK_PRIORITY], "big", signed=True),
-        policy="accept" if CHAIN_POLICY not in attributes or wire.number(attributes[CHAIN_POLICY]) else "drop",
+        policy="accept" if CHAIN_POLICY not in found or attributes.number(found[CHAIN_POLICY]) else "drop",
     )

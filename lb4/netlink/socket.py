@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from struct import Struct
 from types import TracebackType
 
-from lb4.nft import wire
+from lb4.netlink import attributes
 
 # linux/netlink.h
 NETLINK_NETFILTER = 12
@@ -224,7 +224,7 @@ def error_of(answer: Message) -> NetlinkError | None:
     if number == 0:
         return None
     about = _about(answer)
-    text = wire.text_of(about.get(NLMSGERR_ATTR_MSG, b""))
+    text = attributes.text_of(about.get(NLMSGERR_ATTR_MSG, b""))
     offset = int.from_bytes(about.get(NLMSGERR_ATTR_OFFS, b""), sys.byteorder)
     return NetlinkError(number, text, answer.sequence, offset)
 
@@ -234,7 +234,7 @@ def _about(answer: Message) -> dict[int, bytes]:
         return {}
     length = HEADER.unpack_from(answer.body, 4)[0]
     start = 4 + (HEADER_SIZE if answer.flags & NLM_F_CAPPED else (length + 3) & ~3)
-    return wire.parse(answer.body, start)
+    return attributes.parse(answer.body, start)
 
 
 def _raise_body(answer: Message) -> None:

@@ -2,7 +2,7 @@
 
 The rule: an entrance's numbers follow from its label, so that a listener that comes or goes leaves the numbers of the
 others as they are, but for the few whose blocks it would share. A map serves many listeners: ten thousand with a map
-each took the kernel 8 s, with one map for all 14 s, with 64 maps 0.65 s (see lb4.datapath.SLOT_MAPS).
+each took the kernel 8 s, with one map for all 14 s, with 64 maps 0.65 s (see lb4.compile.names.SLOT_MAPS).
 """
 
 from __future__ import annotations

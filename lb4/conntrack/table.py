@@ -1,7 +1,7 @@
 """The flows the kernel tracks: reads them, ends some, and tells what happens to them.
 
 The rule: everything lbctl asks of conntrack goes through Conntrack; which flows are meant is decided elsewhere
-(lb4/attribution.py). Sockets belong to the network namespace they were opened in.
+(lb4/conntrack/attribution.py). Sockets belong to the network namespace they were opened in.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import socket
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from lb4.conntrack_message import (
+from lb4.conntrack.message import (
     BE32,
     BODY,
     CT_GET_STATS,

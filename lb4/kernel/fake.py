@@ -1,7 +1,7 @@
 """A kernel in memory: keeps what the real one keeps and refuses what the real one refuses.
 
-The rule: the same contract (lb4.kernel.Kernel), the same errors with the same words; no packets pass, so whoever uses
-it says what elements and counters packets would have left.
+The rule: the same contract (lb4.kernel.interface.Kernel), the same errors in the same words; no packets pass, so a user
+says what elements and counters packets would have left.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from lb4.kernel import Count, FeatureMissing, GenerationMoved, KernelError, LiveElement, Snapshot
+from lb4.kernel.interface import Count, FeatureMissing, GenerationMoved, KernelError, LiveElement, Snapshot
 from lb4.nft import types
 from lb4.nft.apply import Refused, apply
 from lb4.nft.diff import Transaction
@@ -20,7 +20,7 @@ from lb4.nft.ruleset import Value
 
 
 class FakeKernel:
-    """Implements lb4.kernel.Kernel. features: the optional expressions it has, all that lbctl knows by default."""
+    """Implements interface.Kernel. features: the optional expressions it has, all that lbctl knows by default."""
 
     def __init__(self, features: Iterable[str] = FEATURES) -> None:
         self._features = frozenset(features)

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lb4.address import Endpoint
-from lb4.compile_entrance import entrances
-from lb4.compile_translation import affinity_name
-from lb4.datapath import endpoint_of
-from lb4.explain_walk import Learnt, Walk
+from lb4.compile.entrance import entrances
+from lb4.compile.names import endpoint_of
+from lb4.compile.translation import affinity_name
+from lb4.explain.walk import Learnt, Walk
 from lb4.model import KERNEL_MODES, Backend, Balancer, Listener, Mode, Protocol, SchedulerKind, Service
 from lb4.nft.ruleset import Hook, Table, VerdictKind
 from lb4.schedulers.jhash import scaled

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lb4.address import Endpoint, Family
-from lb4.datapath import DADDR, NFPROTO, PROTOCOL_NUMBER, SADDR, TARGET, endpoint_of
-from lb4.explain_words import Words
+from lb4.compile.names import DADDR, NFPROTO, PROTOCOL_NUMBER, SADDR, TARGET, endpoint_of
+from lb4.compile.slot_map import packed
+from lb4.explain.words import Words
 from lb4.model import Protocol
 from lb4.nft.ruleset import (
     ConnectionCount,
@@ -52,7 +53,6 @@ from lb4.nft.ruleset import (
     VerdictMap,
 )
 from lb4.schedulers.jhash import scaled
-from lb4.slot_map import packed
 
 Learnt = Mapping[str, Mapping[Value, Value]]
 """By name of a dynamic map what it holds now."""

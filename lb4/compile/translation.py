@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lb4 import marks
-from lb4.compile_entrance import Entrance
-from lb4.datapath import ADDRESS_TYPE, DADDR, PROTOCOL_NUMBER, SADDR, target_value
-from lb4.draft import Draft
+from lb4.compile import marks
+from lb4.compile.draft import Draft
+from lb4.compile.entrance import Entrance
+from lb4.compile.names import ADDRESS_TYPE, DADDR, PROTOCOL_NUMBER, SADDR, target_value
 from lb4.model import Affinity, Mode, SchedulerKind
 from lb4.nft.ruleset import (
     Chain,

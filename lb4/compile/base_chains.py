@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from lb4 import marks
 from lb4.address import FAMILIES, Family
-from lb4.datapath import arrived, arriving, from_backend, leaving, shared_name, to_backend
-from lb4.draft import Draft
+from lb4.compile import marks
+from lb4.compile.draft import Draft
+from lb4.compile.names import arrived, arriving, from_backend, leaving, shared_name, to_backend
 from lb4.nft.ruleset import (
     Base,
     Chain,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from lb4.address import Bind, Endpoint, Family
-from lb4.datapath import SUFFIX
+from lb4.compile.names import SUFFIX
 from lb4.model import Backend, Listener, Service
 
 

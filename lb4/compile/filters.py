@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lb4.address import Family
-from lb4.datapath import ADDRESS_TYPE, NFPROTO, SADDR, SUFFIX
-from lb4.draft import Draft
+from lb4.compile.draft import Draft
+from lb4.compile.names import ADDRESS_TYPE, NFPROTO, SADDR, SUFFIX
 from lb4.model import IPNetwork, Limits, Listener, Protocol, Rate, Service
 from lb4.nft.ruleset import (
     Chain,

@@ -1,0 +1,1 @@
+"""The flows that the kernel tracks: read, told apart, ended."""

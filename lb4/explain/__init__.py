@@ -1,0 +1,1 @@
+"""What would happen to a packet, and why: a walk through the ruleset value. Pure."""

@@ -1,0 +1,1 @@
+"""nf_tables as lbctl needs it: one interface, kept by the real kernel and by one in memory."""

@@ -1,0 +1,1 @@
+"""Netlink: the socket to the kernel, and attributes as bytes."""
