@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from lb4.address import parse_bind, parse_endpoint
-from lb4.compile import PacketQueues, compile_table
+from lb4.compile.table import PacketQueues, compile_table
 from lb4.model import Backend, Balancer, Listener, Mode, Protocol, Service
 from lb4.nft.ruleset import Notrack, Queue, Set, Table, Verdict
 from lb4.packet.ports import PortRange
