@@ -10,10 +10,15 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from email.utils import formatdate
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from lb4.address import IPAddress
 from lb4.model import IPNetwork
+from lb4.packet.admission import Admission
+from lb4.packet.admission import Refused as Denial
 from lb7.access_log import AccessLogFile, Format, Unread
 from lb7.auth.gate import Gates
 from lb7.auth.verdict import ConnectionInfo
@@ -139,9 +144,26 @@ class ListenerState:
         self.by_route = by_route
         self.reasons: Counter[str] = Counter()
         self._workers = workers
-        self._of_client: Counter[str] = Counter()
+        self._admission = self._door(plan)
         self.empty = asyncio.Event()
         self.empty.set()
+
+    def replan(self, plan: ListenerPlan) -> None:
+        """Serves by another plan from now on; who is connected stays."""
+        before, self._admission = self._admission, self._door(plan)
+        self._admission.inherit(before)
+        for connection in self.connections:
+            if connection.admitted:
+                self._admission.opened(ip_of(connection.info.client))
+        self.plan = plan
+
+    def _door(self, plan: ListenerPlan) -> Admission:
+        """Each worker lets in its share of all connections; the limits of one client hold in each worker."""
+        listener = plan.model.listener
+        most = listener.limits.connections
+        if most is None:
+            return Admission(listener)
+        return Admission(replace(listener, limits=replace(listener.limits, connections=-(-most // self._workers))))
 
     def describe(self, transport: asyncio.Transport) -> ConnectionInfo:
         """What is known of the connection behind the transport."""
@@ -154,28 +176,25 @@ class ListenerState:
         """Whether the peer is a trusted proxy, and the forwarding fields of its requests where it is not."""
         return is_trusted(info.client, self.plan.trusted), own_text(info.client, info.scheme)
 
-    def opened(self, connection: ClientConnection) -> bool:
-        """A client has connected; False where the listener's limits or lists refuse it."""
+    def opened(self, connection: ClientConnection) -> Denial | None:
+        """A client has connected: why it is not let in, None where it is."""
         self.connections.add(connection)
         self.empty.clear()
         self.total += 1
-        client = connection.info.client
-        self._of_client[client] += 1
-        limits = self.plan.model.listener.limits
-        of_client, all_of_them = limits.connections_per_client, limits.connections
-        if of_client is not None and self._of_client[client] > of_client:
-            return False
-        return all_of_them is None or len(self.connections) * self._workers <= all_of_them + self._workers - 1
+        client = ip_of(connection.info.client)
+        denial = self._admission.refusal(client, time.monotonic())
+        if denial is None:
+            connection.admitted = True
+            self._admission.opened(client)
+        return denial
 
     def closed(self, connection: ClientConnection) -> None:
         """The connection ended."""
         self.connections.discard(connection)
         if not self.connections:
             self.empty.set()
-        client = connection.info.client
-        self._of_client[client] -= 1
-        if self._of_client[client] <= 0:
-            del self._of_client[client]
+        if connection.admitted:
+            self._admission.ended(ip_of(connection.info.client))
 
     def count(self, exchange: Exchange) -> None:
         """An exchange is over: counts it and logs it."""
@@ -201,6 +220,11 @@ class ListenerState:
             log, form = self.plan.log
             unread = Unread(connection.info.client, refusal.status, refusal.reason, refusal.detail, size)
             log.add(form, self.plan.unmatched.place(self.name, None), unread)
+
+
+def ip_of(client: str) -> IPAddress:
+    """The address of a peer, without a zone."""
+    return ip_address(client.partition("%")[0])
 
 
 class DateLine:

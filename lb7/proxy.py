@@ -81,8 +81,8 @@ class Proxy:
         for name, plan in plans.items():
             plan.gates.start()
             if name in self.listeners:
-                old, self.listeners[name].plan = self.listeners[name].plan, plan
-                self._later(old.gates.close())
+                self._later(self.listeners[name].plan.gates.close())
+                self.listeners[name].replan(plan)
             else:
                 self.listeners[name] = ListenerState(plan, self._outbox, workers, counts[name])
 

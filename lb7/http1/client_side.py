@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from lb4.packet.admission import Refused as Denial
 from lb7.auth.verdict import ConnectionInfo
 from lb7.deadlines import Deadlines
 from lb7.exchange import Exchange
@@ -43,8 +44,8 @@ class ClientConnection(ByteSide):
     """Bytes to and from one client."""
 
     __slots__ = (
-        "_buffer", "_chunked", "_content", "_listener", "_needs_linger", "_pumping",
-        "_reader", "_tunnel", "_waiting", "closing", "exchange", "forwarding", "info", "requests", "trusted",
+        "_buffer", "_chunked", "_content", "_listener", "_needs_linger", "_pumping", "_reader", "_tunnel", "_waiting",
+        "admitted", "closing", "exchange", "forwarding", "info", "requests", "trusted",
     )  # fmt: skip
 
     def __init__(self, listener: ListenerState) -> None:
@@ -61,6 +62,7 @@ class ClientConnection(ByteSide):
         self._tunnel = False
         self._waiting: Deadlines[ClientConnection] | None = None
         self.requests = 0
+        self.admitted = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
@@ -68,10 +70,14 @@ class ClientConnection(ByteSide):
         listener = self._listener
         self.info: ConnectionInfo = listener.describe(self._transport)
         self.trusted, self.forwarding = listener.forwarding_of(self.info)
-        if listener.opened(self):
+        denial = listener.opened(self)
+        if denial is None:
             self._wait(listener.plan.heads)
+        elif denial is Denial.DENIED:
+            self.closing = True
+            self.abort()
         else:
-            self._refuse(Refused(429, TOO_MANY_CONNECTIONS, "too many connections of this client"))
+            self._refuse(Refused(429, TOO_MANY_CONNECTIONS, "more connections than the listener lets in"))
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -150,8 +156,6 @@ class ClientConnection(ByteSide):
 
     def _feed(self, reader: BodyReader) -> bytes:
         """The content that is in the buffer."""
-        if not self._buffer:
-            return b""
         try:
             content, self._buffer = reader.feed(self._buffer)
         except BadBody as error:

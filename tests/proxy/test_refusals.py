@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from ipaddress import ip_network
 
 import pytest
 
@@ -245,6 +246,20 @@ async def test_connections_per_client(world: World) -> None:
     first.close()
     await eventually(lambda: len(world.proxy.listeners["web"].connections) == 1)
     assert status_of(await world.ask(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")) == 200
+
+
+@pytest.mark.parametrize(
+    ("lists", "status"),
+    [
+        ({"deny": (ip_network("127.0.0.0/8"),)}, 0),
+        ({"deny": (ip_network("10.0.0.0/8"),)}, 200),
+        ({"allow": (ip_network("10.0.0.0/8"),)}, 0),
+        ({"allow": (ip_network("127.0.0.1/32"),)}, 200),
+    ],
+)
+async def test_allow_and_deny(world: World, lists: dict[str, object], status: int) -> None:
+    await world.serve(await world.backend(), listener=Listener("web", (), mode=Mode.HTTP, **lists))  # type: ignore[arg-type]
+    assert status_of(await world.whole(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")) == status
 
 
 async def test_a_refused_body_is_read_so_that_the_answer_arrives(world: World) -> None:
