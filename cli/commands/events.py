@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import datetime
 from pathlib import Path
 
 import click
 
 from cli import events as log
 from cli.commands.command import command, present, wants_json
+from cli.commands.events_text import written
 from cli.operations.context import state_directory
 
 POLL = 0.3
@@ -46,10 +46,3 @@ def _follow(directory: Path, seen: int) -> None:
 
 def _echo(event: log.Event) -> None:
     present(event, written) if wants_json() else click.echo(written(event))
-
-
-def written(event: log.Event) -> str:
-    """One line for people."""
-    when = datetime.fromtimestamp(float(str(event["time"]))).strftime("%Y-%m-%d %H:%M:%S")
-    rest = "  ".join(f"{key} {value}" for key, value in event.items() if key not in ("time", "event"))
-    return f"{when}  {event['event']!s:8}  {rest}".rstrip()

@@ -27,7 +27,7 @@ from cli.run.log import event
 BODY_LIMIT = 64 * 1024 * 1024
 SOCKET_MODE = 0o660
 
-Done = Callable[[str], None]
+Done = Callable[[str, Mapping[str, Any], Any], None]
 Result = TypeVar("Result")
 
 
@@ -35,7 +35,9 @@ class ControlServer:
     """Serves the operations of one Context."""
 
     def __init__(self, context: Context, done: Done, metrics: Callable[[], str], group: str = "") -> None:
-        """done: called in the event loop with an operation's name after it was carried out; metrics: their text."""
+        """done: called in the event loop with an operation's name, arguments and document after it was carried out;
+        metrics: their text.
+        """
         self._context = context
         self._done = done
         self._metrics = metrics
@@ -77,7 +79,7 @@ class ControlServer:
             return perform_here(self._context, name, arguments)
 
         document = await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._one_at_a_time, work))
-        self._done(name)
+        self._done(name, arguments, document)
         return document
 
     async def _operation(self, request: web.Request) -> web.Response:
@@ -96,6 +98,7 @@ class ControlServer:
         try:
             return web.json_response(await self.perform(name, arguments))
         except OperationError as error:
+            event(logging.WARNING, "refused", operation=name, why=error)
             status = 422 if error.exit == 2 else 409
             return refusal(status, str(error), error.exit, error.lines)
         except TypeError as error:

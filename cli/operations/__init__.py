@@ -101,11 +101,31 @@ def collecting_no_garbage() -> Iterator[None]:
 
 
 def perform_here(context: Context, name: str, arguments: Arguments) -> Document:
-    """Does the operation in this process. Raises OperationError."""
+    """Does the operation in this process, and notes what changed in the log of events. Raises OperationError."""
     from cli.operations.refusal import told
 
-    with told():
-        return OPERATIONS[name].load()(context, **arguments)
+    try:
+        with told():
+            document = OPERATIONS[name].load()(context, **arguments)
+    except OperationError as error:
+        _note(context, name, arguments, error)
+        raise
+    _note(context, name, arguments, document)
+    return document
+
+
+def _note(context: Context, name: str, arguments: Arguments, outcome: Document | OperationError) -> None:
+    from cli import events
+    from cli.operations.news import TOLD, failure_of, news_of
+
+    if name not in TOLD:
+        return
+    if isinstance(outcome, OperationError):
+        found = failure_of(name, arguments, str(outcome))
+    else:
+        found = news_of(name, arguments, outcome)
+    for event, fields in found:
+        events.append(context.state.directory, context.now(), event, **fields)
 
 
 def with_text(operation: Operation, arguments: Arguments) -> Arguments:

@@ -60,6 +60,14 @@ class Runtime(Protocol):
         """What the checks found; a backend that is not checked has no entry."""
         ...
 
+    def configuration(self) -> Configuration | None:
+        """The configuration that was applied last, so that it need not be read again."""
+        ...
+
+    def steps(self) -> Mapping[tuple[str, Endpoint], int]:
+        """How far the weights of recovering backends have grown: steps of lb4.health.ramp; all others are whole."""
+        ...
+
     def addresses(self) -> Mapping[str, tuple[IPAddress, ...]]:
         """The addresses of the DNS names that backends are given by, as far as they were looked up."""
         ...

@@ -11,14 +11,17 @@ from cli.operations.transition import commit, settle, table_of
 from cli.operations.wanted import in_force
 
 
-def refresh(context: Context) -> RefreshDocument:
-    """One transaction where something is to be changed. Raises OperationError."""
+def refresh(context: Context, *, sweep: bool = False) -> RefreshDocument:
+    """One transaction where something is to be changed. Raises OperationError.
+
+    sweep: flows that point to what is no longer there are looked for, and ended, also where nothing is to be changed.
+    """
     with context.state.locked():
         found = in_force(context)
         if found is None:
             return {"changed": False, "ended": 0}
-        changed = commit(context, table_of(context, found.balancer))
-        if not changed.transaction:
+        changed = bool(commit(context, table_of(context, found.balancer)).transaction)
+        if not changed and not sweep:
             return {"changed": False, "ended": 0}
         flows = settle(context, [found.balancer], found.balancer)
-    return {"changed": True, "ended": flows.ended}
+    return {"changed": changed, "ended": flows.ended}

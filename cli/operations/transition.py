@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from cli.operations.context import Context, may_administer
 from cli.operations.error import OperationError
+from cli.operations.wanted import weighed
 from lb4.compile.names import endpoint_of
 from lb4.compile.table import Assistance, CompileError, compile_table
 from lb4.conntrack.attribution import Attribution, is_stale
@@ -39,7 +40,7 @@ def table_of(context: Context, balancer: Balancer) -> LoweredTable | None:
     if not balancer.kernel_listeners() and queues is None:
         return None
     try:
-        table: LoweredTable = lower_table(compile_table(balancer, assistance_of(context), queues))
+        table: LoweredTable = lower_table(compile_table(weighed(context, balancer), assistance_of(context), queues))
     except CompileError as error:
         raise OperationError(str(error), exit=2) from None
     return table

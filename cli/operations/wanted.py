@@ -13,6 +13,7 @@ from cli.operations.context import Context
 from cli.operations.error import OperationError
 from cli.state import Override, Overrides, Remembered
 from lb4.address import Endpoint, IPAddress
+from lb4.health.ramp import ramped
 from lb4.model import Backend, Balancer, Health, Service
 from lb7.resolution import with_addresses
 
@@ -55,6 +56,8 @@ def in_force(context: Context, known: Configuration | None = None) -> InForce | 
     remembered = context.state.applied()
     if remembered is None:
         return None
+    if known is None and context.runtime is not None:
+        known = context.runtime.configuration()
     same = known is not None and (known.text, known.origin) == (remembered.text, remembered.path)
     try:
         configuration = known if known is not None and same else configured(remembered)
@@ -77,6 +80,18 @@ def wanted(context: Context, balancer: Balancer) -> Balancer:
     found = context.runtime.health() if context.runtime is not None else {}
     addresses = context.runtime.addresses() if context.runtime is not None else {}
     return overlaid(resolved(balancer, addresses), context.state.overrides(), found)
+
+
+def weighed(context: Context, balancer: Balancer) -> Balancer:
+    """The balancer with the weights that are in force now: those of recovering backends grow step by step."""
+    steps = context.runtime.steps() if context.runtime is not None else {}
+    if not steps:
+        return balancer
+    by_service: dict[str, dict[Endpoint, int]] = {}
+    for (service, endpoint), step in steps.items():
+        by_service.setdefault(service, {})[endpoint] = step
+    services = {n: ramped(s, by_service[n]) if n in by_service else s for n, s in balancer.services.items()}
+    return Balancer(balancer.listeners, services)
 
 
 def resolved(balancer: Balancer, addresses: Mapping[str, tuple[IPAddress, ...]]) -> Balancer:

@@ -1,6 +1,7 @@
 """The log of the long-running side: one line an event on standard error, key=value after the words.
 
-The rule: under journald a line starts with its priority (sd-daemon(3)), elsewhere with the time.
+The rule: under journald a line starts with its priority (sd-daemon(3)), elsewhere with the time. What is
+`remembered` goes into the log of events as well (cli/events.py).
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
+
+from cli import events
 
 PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
@@ -38,6 +42,27 @@ def _quoted(value: object) -> str:
     return f'"{text}"' if " " in text or not text else text
 
 
+class EventHandler(logging.Handler):
+    """Puts what is to be remembered into the log of events."""
+
+    def __init__(self, directory: Path) -> None:
+        """directory: the state directory."""
+        super().__init__()
+        self._directory = directory
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Adds the record where it has the name of an event."""
+        name = getattr(record, "remembered", "")
+        if name:
+            fields: Mapping[str, object] = getattr(record, "fields", {})
+            events.append(self._directory, record.created, name, **fields)
+
+
+def to_events(directory: Path) -> None:
+    """Has this process's remembered events kept in the state directory."""
+    logging.getLogger("lbctl").addHandler(EventHandler(directory))
+
+
 def to_standard_error(level: int = logging.INFO) -> None:
     """Sets the logger `lbctl` up for this process."""
     handler = logging.StreamHandler(sys.stderr)
@@ -51,3 +76,8 @@ def to_standard_error(level: int = logging.INFO) -> None:
 def event(level: int, words: str, **fields: object) -> None:
     """Logs one event."""
     logging.getLogger("lbctl").log(level, words, extra={"fields": fields})
+
+
+def remembered(level: int, name: str, words: str, **fields: object) -> None:
+    """Logs one event that `lbctl events` shows, as an event of that name. The fields are what JSON can write."""
+    logging.getLogger("lbctl").log(level, words, extra={"fields": fields, "remembered": name})

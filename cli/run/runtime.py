@@ -47,6 +47,8 @@ class LiveRuntime:
         self._ask = ask
         self.prepared: Prepared | None = None
         self.published: Mapping[tuple[str, Endpoint], Health] = {}
+        self.recovering: Mapping[tuple[str, Endpoint], int] = {}
+        self.applied: Configuration | None = None
         self.learned: Mapping[str, tuple[IPAddress, ...]] = {}
 
     def prepare(self, configuration: Configuration) -> None:
@@ -74,9 +76,17 @@ class LiveRuntime:
             self._features = self._kernel.features()
         return "queue" not in self._features
 
-    def publish(self, known: Mapping[tuple[str, Endpoint], Health]) -> None:
-        """This is what the checks found, from now on."""
-        self.published = known
+    def publish(self, known: Mapping[tuple[str, Endpoint], Health], steps: Mapping[tuple[str, Endpoint], int]) -> None:
+        """This is what the checks found, and how far recovering backends have come, from now on."""
+        self.published, self.recovering = known, steps
+
+    def configuration(self) -> Configuration | None:
+        """What was applied last."""
+        return self.applied
+
+    def steps(self) -> Mapping[tuple[str, Endpoint], int]:
+        """How far recovering backends have come."""
+        return self.recovering
 
     def health(self) -> Mapping[tuple[str, Endpoint], Health]:
         """What is published of the checks' findings."""

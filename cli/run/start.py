@@ -18,7 +18,7 @@ from cli.config.loader import load_file
 from cli.config.model import Configuration
 from cli.operations.context import Context, local_context, may_administer, run_directory, state_directory
 from cli.operations.error import OperationError
-from cli.run.log import event, to_standard_error
+from cli.run.log import event, to_events, to_standard_error
 
 
 def run(path: Path, environment: Mapping[str, str]) -> None:
@@ -28,6 +28,7 @@ def run(path: Path, environment: Mapping[str, str]) -> None:
         raise OperationError("this takes root for nat, gateway and packet listeners (try: sudo lbctl run …)")
     to_standard_error()
     with temporary_directories(environment) as where, only_one(run_directory(where)):
+        to_events(state_directory(where))
         asyncio.run(_supervise(path, configuration, local_context(where)))
 
 

@@ -21,16 +21,19 @@ from cli.control.server import ControlServer
 from cli.operations import with_text
 from cli.operations.context import Context
 from cli.operations.error import OperationError
-from cli.operations.wanted import wanted
-from cli.run.fleet import Fleet
+from cli.operations.news import TOLD, news_of
+from cli.operations.wanted import wanted, weighed
+from cli.run.fleet import Fleet, Prepared
+from cli.run.health import Findings, Known, Steps
 from cli.run.log import event
 from cli.run.notify import notify, reloading, watchdog_interval
 from cli.run.parts import health_part, parts_of
-from cli.run.publishing import Publishing
+from cli.run.reconciler import Reconciler
 from cli.run.runtime import ANSWER_TIMEOUT, LiveRuntime, Statistics
+from cli.run.timed_kernel import TimedKernel
 from cli.run.workers import Worker
-from lb4.address import AddressError, Endpoint, parse_endpoint, parse_ip
-from lb4.model import Health, Service
+from lb4.address import AddressError, parse_ip
+from lb4.model import Balancer, Service
 from lb4.worker.messages import AskStatistics, Scraped, ServicesChanged
 from lb7.files import Files
 
@@ -52,13 +55,14 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         size = configuration.workers or os.cpu_count() or 1
         self._fleet = Fleet(size, configuration.settings.user, self._heard, configuration.workers or 1)
-        self._runtime = LiveRuntime(self._loop, self._fleet, self._statistics, context.kernel)
-        self._context = replace(context, runtime=self._runtime)
+        self._kernel = TimedKernel(context.kernel)
+        self._runtime = LiveRuntime(self._loop, self._fleet, self._statistics, self._kernel)
+        self._context = replace(context, runtime=self._runtime, kernel=self._kernel)
         self._control = ControlServer(self._context, self._done, self._metrics, configuration.settings.group)
+        self._findings = Findings(self._loop, self._services, self._publish)
+        self._reconciler = Reconciler(self._context, self._control.aside, self._refresh, self._mends)
         self._configuration: Configuration | None = None
         self._files: Files = {}
-        self._publishing = Publishing()
-        self._publish_timer: asyncio.TimerHandle | None = None
         self._answers: dict[str, asyncio.Future[Mapping[str, object]]] = {}
         self._ending = asyncio.Event()
         self._reload_wanted = asyncio.Event()
@@ -74,9 +78,12 @@ class Supervisor:
         notify(self._context.environment, "READY=1", f"MAINPID={os.getpid()}")
         self._spawn(self._signs_of_life())
         self._spawn(self._reloads())
+        self._spawn(self._reconciler.watch())
+        self._spawn(self._reconciler.sweep())
         await self._ending.wait()
         notify(self._context.environment, "STOPPING=1")
         event(logging.INFO, "stopping; kernel forwarding goes on", drain=f"{DRAIN_SECONDS:g}s")
+        self._reconciler.close()
         await self._control.stop()
         await self._fleet.drain(DRAIN_SECONDS)
         for task in self._tasks:
@@ -126,27 +133,40 @@ class Supervisor:
                     event(logging.ERROR, line)
             notify(self._context.environment, "READY=1")
 
-    def _done(self, name: str) -> None:
+    def _done(self, name: str, arguments: Mapping[str, Any], document: Any) -> None:
         """An operation was carried out, by a signal or by a client of the control socket."""
+        for words, fields in news_of(name, arguments, document) if name in TOLD else ():
+            event(logging.INFO, words, **fields)
         if name not in CHANGES:
             return
+        self._reconciler.put_right()
         prepared, self._runtime.prepared = self._runtime.prepared, None
         if prepared is not None:
-            self._configuration = prepared.configuration
-            self._files = prepared.files
-            parts = parts_of(self._configuration, self._services(), prepared.files, self._fleet)
-            self._fleet.take_over(prepared, parts)
-            self._forget_unchecked()
+            self._take_over(prepared)
         else:
             self._tell_services()
 
+    def _take_over(self, prepared: Prepared) -> None:
+        self._configuration = self._runtime.applied = prepared.configuration
+        self._files = prepared.files
+        if self._configuration.needs_kernel:
+            self._reconciler.listen()
+        self._runtime.publish(*self._findings.keep_only(self._services()))
+        parts = parts_of(self._configuration, self._weighed(), prepared.files, self._fleet)
+        self._fleet.take_over(prepared, parts)
+
     def _services(self) -> Mapping[str, Service]:
-        assert self._configuration is not None
+        if self._configuration is None:
+            return {}
         return wanted(self._context, self._configuration.balancer).services
+
+    def _weighed(self) -> Mapping[str, Service]:
+        """The same with the weights that count now."""
+        return weighed(self._context, Balancer({}, self._services())).services
 
     def _tell_services(self) -> None:
         if self._configuration is not None:
-            services = self._services()
+            services = self._weighed()
             for kind in ("http", "terminate", "packet", "assist"):
                 self._fleet.tell(kind, ServicesChanged(services))
             self._fleet.remember(parts_of(self._configuration, services, self._files, self._fleet))
@@ -166,7 +186,7 @@ class Supervisor:
             self._learned(*looked_up)
         changes = report.get("health")
         if isinstance(changes, list):
-            self._found(changes)
+            self._findings.found(changes)
         scrape = report.get("scrape")
         if isinstance(scrape, int):
             self._spawn(self._answer_scrape(worker, scrape))
@@ -195,42 +215,27 @@ class Supervisor:
         event(level, "addresses", name=name, now=" ".join(map(str, addresses)) or "none", why=why or "looked up")
         self._tell_services()
         self._fleet.serve("health", health_part(self._services()) or None)
-        self._forget_unchecked()
+        self._runtime.publish(*self._findings.keep_only(self._services()))
 
-    # ---- health
+    # ---- health and the kernel
 
-    def _found(self, changes: list[object]) -> None:
-        for change in changes:
-            if isinstance(change, list) and len(change) == 4:
-                with contextlib.suppress(ValueError, AddressError):
-                    self._found_one(*map(str, change))
-        self._publish()
+    def _publish(self, known: Known, steps: Steps) -> None:
+        self._spawn(self._reprogram(known, steps))
 
-    def _found_one(self, service: str, address: str, health: str, why: str) -> None:
-        self._publishing.observe((service, parse_endpoint(address)), Health(health))
-        event(logging.WARNING, "health", service=service, backend=address, now=health, why=why)
-
-    def _publish(self) -> None:
-        ready, later = self._publishing.due(self._loop.time())
-        if self._publish_timer is not None:
-            self._publish_timer.cancel()
-        self._publish_timer = None if later is None else self._loop.call_later(later, self._publish)
-        if ready:
-            self._spawn(self._reprogram(dict(self._publishing.known)))
-
-    async def _reprogram(self, known: Mapping[tuple[str, Endpoint], Health]) -> None:
+    async def _reprogram(self, known: Known, steps: Steps) -> None:
         """Health is known to all at the moment in which the kernel is told."""
         try:
-            await self._control.perform("refresh", {}, first=lambda: self._runtime.publish(known))
+            await self._control.perform("refresh", {}, first=lambda: self._runtime.publish(known, steps))
         except OperationError as error:
             event(logging.ERROR, "the kernel was not told of a change of health", error=error)
         self._tell_services()
 
-    def _forget_unchecked(self) -> None:
-        services = self._services() if self._configuration else {}
-        keys = {(s.name, b.endpoint) for s in services.values() if s.health is not None for b in s.backends}
-        self._publishing.keep_only(keys)
-        self._runtime.publish(dict(self._publishing.known))
+    async def _refresh(self, sweep: bool) -> int:
+        document = await self._control.perform("refresh", {"sweep": sweep})
+        return int(document["ended"])
+
+    def _mends(self) -> bool:
+        return self._configuration is not None and self._configuration.settings.reconcile
 
     def _metrics(self) -> str:
         from cli.run.http_metrics import http_metrics

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from cli.run.log import event
+from cli.run.log import remembered
 from lb4.address import Bind
 from lb4.worker.channel import ParentEnd
 from lb4.worker.messages import Adopt, Configure, Drain, Message, Release
@@ -110,7 +110,8 @@ class Worker:
                 return
             self.deaths = self.deaths + 1 if time.monotonic() - born < QUICK_DEATH else 0
             pause = BACKOFF[min(self.deaths, len(BACKOFF) - 1)]
-            event(logging.ERROR, "a worker ended and is replaced", worker=self.name, exit=code, after=f"{pause:g}s")
+            words = "a worker ended and is replaced"
+            remembered(logging.ERROR, "worker", words, worker=self.name, exit=code, after=f"{pause:g}s")
             await asyncio.sleep(pause)
 
     async def _listen(self, heard: Heard) -> None:

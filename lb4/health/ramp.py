@@ -1,6 +1,6 @@
 """Slow start: a backend that has come back gets its weight little by little.
 
-The rule: time is an argument, in seconds since the backend came up; weights stay whole numbers.
+The rule: time is an argument, in seconds since the backend came up; weights stay whole numbers, in proportion.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ def step_of(since: float, slow_start: float) -> int:
     return max(1, int(STEPS * since / slow_start))
 
 
-def ramped(service: Service, since: Mapping[Endpoint, float]) -> Service:
-    """The service with the weights of its recovering backends lowered; since: seconds by backend, others are whole."""
-    steps = {endpoint: step_of(age, service.slow_start) for endpoint, age in since.items()}
-    if all(step == STEPS for step in steps.values()):
+def ramped(service: Service, steps: Mapping[Endpoint, int]) -> Service:
+    """The service with the weights of its recovering backends lowered; steps by backend, all others are whole."""
+    if all(steps.get(b.endpoint, STEPS) == STEPS for b in service.backends):
         return service
     backends = tuple(replace(b, weight=b.weight * steps.get(b.endpoint, STEPS)) for b in service.backends)
     return replace(service, backends=backends)

@@ -33,6 +33,11 @@ class FakeKernel:
     def close(self) -> None:
         """Gives back what a real kernel's socket would be."""
 
+    @property
+    def ports(self) -> frozenset[int]:
+        """None: it sends no events."""
+        return frozenset()
+
     def read(self) -> Snapshot:
         """The table as it stands."""
         return Snapshot(self._generation, self._table)

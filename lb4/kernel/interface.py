@@ -56,6 +56,11 @@ class Snapshot:
 class Kernel(Protocol):
     """nf_tables of one network namespace, as far as lbctl's own table goes."""
 
+    @property
+    def ports(self) -> frozenset[int]:
+        """The netlink ports by which the kernel's events tell this one's changes from those of others."""
+        ...
+
     def read(self) -> Snapshot:
         """The table as it stands. Dynamic sets come without elements."""
         ...

@@ -59,6 +59,11 @@ class RealKernel:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    @property
+    def ports(self) -> frozenset[int]:
+        """The netlink port of the socket, once it is open: the kernel's events of our own changes bear it."""
+        return frozenset() if self._opened is None else frozenset({self._opened.port})
+
     def close(self) -> None:
         """Gives the socket back."""
         if self._opened is not None:

@@ -111,6 +111,11 @@ class NetlinkSocket:
         """For select and event loops."""
         return self._socket.fileno()
 
+    @property
+    def port(self) -> int:
+        """The number by which the kernel calls this socket; events of its transactions bear it."""
+        return int(self._socket.getsockname()[0])
+
     def next_sequence(self) -> int:
         """A sequence number no earlier message of this socket had."""
         self._sequence += 1
