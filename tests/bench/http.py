@@ -247,7 +247,7 @@ def wait_for(port: int) -> None:
 
 def wrk(url: str, seconds: float) -> tuple[int, float]:
     """Requests and requests a second."""
-    command = ["wrk", "-t1", f"-c{CLIENTS}", f"-d{seconds:g}s", "-H", HEADER, url]
+    command = ["wrk", "-t1", f"-c{CLIENTS}", f"-d{round(seconds)}s", "-H", HEADER, url]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return int(re.findall(r"(\d+) requests in", said)[0]), float(re.findall(r"Requests/sec:\s+([\d.]+)", said)[0])
 
@@ -263,7 +263,7 @@ def p99(peer: Peer, rate: float, seconds: float) -> float:
     """The 99th percentile in milliseconds at that many requests a second, after a second of warming up."""
     with tempfile.NamedTemporaryFile() as log:
         each = max(1, round(rate / CLIENTS))
-        command = ["h2load", "--h1", f"-c{CLIENTS}", f"--rps={each}", f"-D{seconds:g}", f"--log-file={log.name}"]
+        command = ["h2load", "--h1", f"-c{CLIENTS}", f"--rps={each}", f"-D{round(seconds)}", f"--log-file={log.name}"]
         subprocess.run([*command, "-H", HEADER, peer.url], capture_output=True, check=True)
         lines = [line.split("\t") for line in Path(log.name).read_text().splitlines()]
     if not lines:
