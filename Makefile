@@ -63,12 +63,16 @@ bench: root setup
 		name=$$(basename $$each .py); grep -q __main__ $$each || continue; \
 		echo "== $$name"; $(BIN)/python -m tests.bench.$$name || exit 1; done
 
-install: root setup
+# What runs and what builds it, no tools of development. A venv of the same packages is kept.
+install: root system
 	rm -rf build
-	$(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w build/wheel .
-	$(PYTHON) -m venv --clear $(LIB)
-	$(LIB)/bin/$(PIP) --require-hashes -r requirements-run.lock
-	$(LIB)/bin/$(PIP) --no-deps build/wheel/lbctl-*.whl
+	@install -d build
+	@sed -n '/^setuptools==/,/# via/p' requirements.lock > build/build.lock
+	@{ cmp -s requirements-run.lock $(LIB)/requirements.lock && $(LIB)/bin/pip --version >/dev/null; } || { set -ex; \
+		$(PYTHON) -m venv --clear $(LIB); \
+		$(LIB)/bin/$(PIP) --require-hashes -r requirements-run.lock -r build/build.lock; \
+		cp requirements-run.lock $(LIB)/requirements.lock; }
+	$(LIB)/bin/$(PIP) --no-deps --no-build-isolation --force-reinstall .
 	install -d $(PREFIX)/bin $(CONFIG) $(BASH_COMPLETIONS) $(ZSH_COMPLETIONS) $(FISH_COMPLETIONS) $(MAN)
 	ln -sf $(LIB)/bin/lbctl $(PREFIX)/bin/lbctl
 	[ -e $(CONFIG)/lb.yaml ] || install -m 644 packaging/lb.yaml $(CONFIG)/lb.yaml
