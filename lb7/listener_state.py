@@ -10,15 +10,15 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from email.utils import formatdate
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from lb4.address import IPAddress
+from lb4.admission import Admission
+from lb4.admission import Refused as Denial
+from lb4.ledger import Ledger
 from lb4.model import IPNetwork
-from lb4.packet.admission import Admission
-from lb4.packet.admission import Refused as Denial
 from lb7.access_log import AccessLogFile, Format, Unread
 from lb7.auth.gate import Gates
 from lb7.auth.verdict import ConnectionInfo
@@ -133,8 +133,8 @@ class Waiting:
 class ListenerState:
     """One listener, as this worker sees it."""
 
-    def __init__(self, plan: ListenerPlan, outbox: Outbox, workers: int, by_route: dict[str, Cells]) -> None:
-        """by_route: where the plan's handlers count."""
+    def __init__(self, plan: ListenerPlan, outbox: Outbox, by_route: dict[str, Cells], ledger: Ledger) -> None:
+        """by_route: where the plan's handlers count. ledger: where open connections are, of all workers."""
         self.plan = plan
         self.outbox = outbox
         self.name = plan.model.name
@@ -143,27 +143,15 @@ class ListenerState:
         self.total = 0
         self.by_route = by_route
         self.reasons: Counter[str] = Counter()
-        self._workers = workers
-        self._admission = self._door(plan)
+        self.not_let_in: Counter[str] = Counter()
+        self._admission = Admission(plan.model.listener, ledger)
         self.empty = asyncio.Event()
         self.empty.set()
 
     def replan(self, plan: ListenerPlan) -> None:
         """Serves by another plan from now on; who is connected stays."""
-        before, self._admission = self._admission, self._door(plan)
-        self._admission.inherit(before)
-        for connection in self.connections:
-            if connection.admitted:
-                self._admission.opened(ip_of(connection.info.client))
+        self._admission = Admission(plan.model.listener, self._admission.ledger)
         self.plan = plan
-
-    def _door(self, plan: ListenerPlan) -> Admission:
-        """Each worker lets in its share of all connections; the limits of one client hold in each worker."""
-        listener = plan.model.listener
-        most = listener.limits.connections
-        if most is None:
-            return Admission(listener)
-        return Admission(replace(listener, limits=replace(listener.limits, connections=-(-most // self._workers))))
 
     def describe(self, transport: asyncio.Transport) -> ConnectionInfo:
         """What is known of the connection behind the transport."""
@@ -186,6 +174,8 @@ class ListenerState:
         if denial is None:
             connection.admitted = True
             self._admission.opened(client)
+        else:
+            self.not_let_in[denial.value] += 1
         return denial
 
     def closed(self, connection: ClientConnection) -> None:

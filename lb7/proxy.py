@@ -9,9 +9,10 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 
 from lb4.address import Bind
+from lb4.ledger import Ledger, OwnLedger
 from lb4.model import Backend, Service
 from lb7.backend_connections import BackendConnections
 from lb7.files import Files
@@ -34,9 +35,18 @@ BACKLOG = 4096
 class Proxy:
     """Everything that one worker process serves."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, index: int = 0) -> None:
-        """index: the worker's number; workers begin their turns at different backends."""
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        index: int = 0,
+        ledgers: Callable[[str], Ledger] = lambda _: OwnLedger(),
+    ) -> None:
+        """index: the worker's number; workers begin their turns at different backends.
+
+        ledgers: by listener, where the connections that are open are counted, for all workers together.
+        """
         self.loop = loop
+        self._ledgers = ledgers
         self._index = index
         self.listeners: dict[str, ListenerState] = {}
         self.services: dict[str, ServiceState] = {}
@@ -68,14 +78,12 @@ class Proxy:
         for name in self.services.keys() - services.keys():
             self.services[name].end()
         self.services = services
-        self._take_over(plans, counts, part.workers)
+        self._take_over(plans, counts)
         await self._reopen(contexts)
         if self._tick is None:
             self._flush()
 
-    def _take_over(
-        self, plans: Mapping[str, ListenerPlan], counts: Mapping[str, dict[str, Cells]], workers: int
-    ) -> None:
+    def _take_over(self, plans: Mapping[str, ListenerPlan], counts: Mapping[str, dict[str, Cells]]) -> None:
         for name in self.listeners.keys() - plans.keys():
             self._retire(self.listeners.pop(name))
         for name, plan in plans.items():
@@ -84,7 +92,9 @@ class Proxy:
                 self._later(self.listeners[name].plan.gates.close())
                 self.listeners[name].replan(plan)
             else:
-                self.listeners[name] = ListenerState(plan, self._outbox, workers, counts[name])
+                self.listeners[name] = ListenerState(
+                    plan, self._outbox, counts[name], self._ledgers(f"listener {name}")
+                )
 
     def _later(self, work: Coroutine[None, None, None]) -> None:
         task = self.loop.create_task(work)

@@ -3,7 +3,8 @@
 The rule: only JSON's values, counts since the worker began, so that the supervisor adds the workers' documents up.
 
 `backends` and `flows` are rows as every kind of worker has them (cli/run/runtime.py): of a backend, `active` are
-requests in flight and `total` requests ever; a flow is a request under way, or a tunnel. `http` has it all:
+requests in flight and `total` requests ever; a flow is a request under way, or a tunnel. `refused` are connections by
+listener and reason. `http` has it all:
 `{"listeners": {name: {"connections": {"active", "total"}, "reasons": {reason: count}, ...measures, "routes": {name:
 measures}}}, "services": {name: {"in_flight", "waiting", "backends": {address: {"health", "admin", "weight",
 "ejected", "ejections", "failures", "retries", "in_flight", "connections": {"active", "idle", "total"},
@@ -33,6 +34,7 @@ def statistics_of(listeners: Collection[ListenerState], services: Collection[Ser
             _row(service, backend, by_backend) for service in services for backend in service.backends.values()
         ],
         "flows": [row for listener in listeners for row in _flows(listener)],
+        "refused": {state.name: dict(state.not_let_in) for state in listeners},
         "http": {
             "listeners": {state.name: _listener(state) for state in listeners},
             "services": {state.name: _service(state, by_backend) for state in services},

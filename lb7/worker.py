@@ -1,4 +1,6 @@
-"""One HTTP worker: `python -m lb7.worker FD USER INDEX`. FD is its end of the supervisor's channel, INDEX its number.
+"""One HTTP worker: `python -m lb7.worker FD USER INDEX [COUNTS WORKERS]`.
+
+FD is its end of the supervisor's channel, INDEX its number, COUNTS the memory in which so many WORKERS count together.
 
 The rule: it gave up root's rights before the first byte from outside; when the supervisor is gone it drains and ends.
 Its part of a Configure is an HttpPart.
@@ -10,10 +12,12 @@ import asyncio
 import gc
 import socket
 import sys
+from collections.abc import Callable
 from importlib import import_module
 
 import uvloop
 
+from lb4.ledger import Ledger, ledgers_of
 from lb4.worker.channel import WorkerEnd
 from lb4.worker.messages import Adopt, AskStatistics, Configure, Drain, Message, Release, ServicesChanged
 from lb4.worker.privileges import drop
@@ -36,9 +40,9 @@ ORPHAN_DRAIN = 5.0
 """Seconds that connections have left when the supervisor died."""
 
 
-async def serve(channel: WorkerEnd, index: int) -> None:
+async def serve(channel: WorkerEnd, index: int, ledgers: Callable[[str], Ledger]) -> None:
     """Until the supervisor says Drain, or is gone."""
-    proxy = Proxy(asyncio.get_running_loop(), index)
+    proxy = Proxy(asyncio.get_running_loop(), index, ledgers)
     seconds = ORPHAN_DRAIN
     async for message, fds in channel.messages():
         assert isinstance(message, Message)
@@ -82,7 +86,8 @@ def main() -> None:
     for module in LATE:
         import_module(module)
     drop(sys.argv[2])
-    uvloop.run(serve(channel, int(sys.argv[3])))
+    index = int(sys.argv[3])
+    uvloop.run(serve(channel, index, ledgers_of(index, sys.argv[4:])))
 
 
 if __name__ == "__main__":

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cli.config.model import Configuration
-from cli.run.parts import MODULES, SINGLE, SOCKET_KINDS, listeners_of
+from cli.run.parts import MODULES, SINGLE, SOCKET_KINDS, SOCKET_MODES, listeners_of, rights_of
 from cli.run.sockets import BindError, close_sockets, open_sockets, ports_of
 from cli.run.workers import Heard, Worker
 from lb4.address import Bind
+from lb4.ledger import shared_memory
 from lb4.model import Protocol
 from lb4.worker.messages import Message
 from lb7.files import Files, named_files, of_backend_tls, read_files
@@ -25,6 +27,8 @@ from lb7.fitness import unfit
 Place = tuple[str, Protocol, Bind]
 """A listener's name, its protocol, one address and port."""
 
+HANDED_OVER = 600.0
+"""Seconds that connections may go on in a worker whose place another one takes."""
 READY_AGAIN = 1.0
 """Seconds after which it is looked anew which workers are not ready: one that was waited for may have been ended."""
 
@@ -69,6 +73,7 @@ class Fleet:
         self.workers: dict[str, list[Worker]] = {}
         self._heard = heard
         self._watches: set[asyncio.Task[None]] = set()
+        self._counts: dict[str, int] = {}
         self._places: dict[str, set[Place]] = {kind: set() for kind in SOCKET_KINDS}
 
     def prepare(self, configuration: Configuration) -> Prepared:
@@ -102,12 +107,27 @@ class Fleet:
                 self._end(kind)
 
     def _configure(self, kind: str, part: object) -> None:
-        if kind in self.workers:
-            for worker in self.workers[kind]:
+        before = self.workers.get(kind, [])
+        if before and before[0].rights == rights_of(part):
+            for worker in before:
                 worker.configure(part)
             return
-        indices = range(self._count(kind))
-        self.workers[kind] = [Worker(kind, MODULES[kind], index, self.user, part) for index in indices]
+        count = self._count(kind)
+        counts = self._shared(kind, count)
+        made = [Worker(kind, MODULES[kind], n, self.user, part, counts, count, rights_of(part)) for n in range(count)]
+        self.workers[kind] = made
+        for old, new in zip(before, made, strict=False):
+            # No right can be given to a process that gave it up: another one takes over its sockets.
+            old.sockets, new.sockets = {}, old.sockets
+            old.drain(HANDED_OVER)
+
+    def _shared(self, kind: str, workers: int) -> int:
+        if kind not in SOCKET_MODES:
+            return -1
+        if kind in self._counts:
+            os.close(self._counts[kind])
+        self._counts[kind] = shared_memory(workers)
+        return self._counts[kind]
 
     def _count(self, kind: str) -> int:
         """How many workers of a kind there are."""

@@ -16,6 +16,7 @@ from cli.run.names import Names
 from lb4.model import Balancer, Listener, Mode, Service
 from lb4.packet.part import AssistPart, PacketPart
 from lb4.terminate.model import TerminateListener, TerminatePart
+from lb4.worker.privileges import CAP_NET_ADMIN
 from lb7.files import BackendTlsFiles, Files, TlsFiles
 from lb7.part import HttpPart
 from lb7.resolution import names_of
@@ -79,7 +80,14 @@ def _terminated(configuration: Configuration, listener: Listener) -> TerminateLi
         accept_proxy=asked.trusted,
         sni=asked.sni,
         terminates_tls=asked.tls is not None,
+        transparent=asked.transparent,
     )
+
+
+def rights_of(part: object) -> tuple[int, ...]:
+    """The capabilities that the workers of this part keep, by number: to have a client's address takes one."""
+    transparent = isinstance(part, TerminatePart) and any(each.transparent for each in part.listeners)
+    return (CAP_NET_ADMIN,) if transparent else ()
 
 
 def packet_part(configuration: Configuration, services: Mapping[str, Service], workers: int) -> PacketPart | None:

@@ -119,9 +119,11 @@ class LiveRuntime:
         return tuple(_flow(row) for row in self._rows("flows"))
 
     def refused(self) -> Mapping[str, Mapping[str, int]]:
-        """By listener, by reason, packets that the packet workers did not let in."""
+        """By listener, by reason, what workers did not let in: packets, connections, exchanges."""
         sums: dict[str, dict[str, int]] = {}
-        for part in self._packet_parts():
+        asked = self.statistics()
+        packets = (each.get("packet") for each in asked)
+        for part in (*asked, *(each for each in packets if isinstance(each, dict))):
             refused = part.get("refused")
             for listener, reasons in refused.items() if isinstance(refused, dict) else ():
                 of_listener = sums.setdefault(str(listener), {})

@@ -1,6 +1,7 @@
 """The terminate worker: one process that holds terminated connections.
 
-The rule: it gave up root's rights before the first byte from outside; when the supervisor is gone it drains and ends.
+The rule: it gave up root's rights before the first byte from outside, all but CAP_NET_ADMIN where a listener is
+transparent; when the supervisor is gone it drains and ends.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ import asyncio
 import socket
 import ssl
 import sys
+from collections.abc import Callable
 
 import uvloop
 
+from lb4.ledger import Ledger, ledgers_of
 from lb4.model import Backend, BackendTls, Service
+from lb4.terminate.door import Secure
 from lb4.terminate.model import TerminatePart
-from lb4.terminate.tcp import Secure
 from lb4.terminate.terminator import Terminator
 from lb4.worker.channel import WorkerEnd
 from lb4.worker.messages import Adopt, AskStatistics, Configure, Drain, Message, Release, ServicesChanged
@@ -26,9 +29,9 @@ ORPHAN_DRAIN = 5.0
 """Seconds that connections have left when the supervisor died."""
 
 
-async def serve(channel: WorkerEnd) -> None:
+async def serve(channel: WorkerEnd, ledgers: Callable[[str], Ledger]) -> None:
     """Until the supervisor says Drain, or is gone."""
-    terminator = Terminator(asyncio.get_running_loop())
+    terminator = Terminator(asyncio.get_running_loop(), ledgers)
     sweeping = asyncio.create_task(terminator.sweep())
     contexts: dict[str, ServerContext] = {}
     seconds = ORPHAN_DRAIN
@@ -57,7 +60,7 @@ async def _carry_out(
             except FileError as error:
                 await channel.report({"failed": f"worker: {error}"})
                 return
-            terminator.configure(part, contexts, secure)
+            await terminator.configure(part, contexts, secure)
             await channel.report({"ready": True})
         case ServicesChanged(services=services):
             terminator.change_services(services)
@@ -98,10 +101,14 @@ def to_backends(part: TerminatePart) -> Secure:
 
 
 def main() -> None:
-    """`python -m cli.run.terminate_worker FD USER`: FD is the channel."""
+    """`python -m cli.run.terminate_worker FD USER INDEX COUNTS WORKERS RIGHTS`: FD is the channel.
+
+    COUNTS is the memory in which so many WORKERS count together. RIGHTS are the capabilities it keeps, by number.
+    """
     channel = WorkerEnd(socket.socket(fileno=int(sys.argv[1])))
-    drop(sys.argv[2])
-    uvloop.run(serve(channel))
+    ledgers = ledgers_of(int(sys.argv[3]), sys.argv[4:])
+    drop(sys.argv[2], keep=tuple(map(int, filter(None, sys.argv[6].split(",")))))
+    uvloop.run(serve(channel, ledgers))
 
 
 if __name__ == "__main__":

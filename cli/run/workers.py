@@ -30,13 +30,20 @@ Heard = Callable[["Worker", Mapping[str, object]], None]
 
 @dataclass
 class Worker:
-    """One worker process of a kind, and all that it must be told when it is started anew."""
+    """One worker process of a kind, and all that it must be told when it is started anew.
+
+    counts: a descriptor of the memory in which the `of` workers of the kind count together, -1 for kinds that do not.
+    rights: the capabilities it keeps when it gives up root's, by their numbers.
+    """
 
     kind: str
     module: str
     index: int
     user: str
     part: object
+    counts: int = -1
+    of: int = 1
+    rights: tuple[int, ...] = ()
     sockets: dict[str, dict[Bind, socket.socket]] = field(default_factory=dict)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     process: subprocess.Popen[bytes] | None = None
@@ -55,9 +62,9 @@ class Worker:
         ours, theirs = socket.socketpair()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         arguments = [sys.executable, "-m", self.module, str(theirs.fileno()), self.user, str(self.index)]
-        self.process = subprocess.Popen(
-            arguments, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
-        )
+        arguments += [str(self.counts), str(self.of), ",".join(map(str, self.rights))]
+        passed = [theirs.fileno()] if self.counts < 0 else [theirs.fileno(), self.counts]
+        self.process = subprocess.Popen(arguments, pass_fds=passed, stdin=subprocess.DEVNULL, start_new_session=True)
         theirs.close()
         self.channel = ParentEnd(ours)
         self.ready.clear()

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from lb4.address import FAMILIES, Bind, Endpoint, Family, IPAddress
+from lb4.admission import Admission, Refused
 from lb4.model import Backend, Balancer, Listener, Mode, Service
-from lb4.packet.admission import Admission, Refused
 
 AFFINITIES_MAX = 262144
 

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Callable
 
 from lb4.address import Endpoint
+from lb4.admission import Refused
 from lb4.conntrack.attribution import is_drained
 from lb4.model import AdminState, Backend, Balancer, Health, Listener, Service
-from lb4.packet.admission import Refused
 from lb4.packet.answer import answer
 from lb4.packet.checksum import changed, changed_udp
 from lb4.packet.decision import Choice, Decisions, Picks, SchedulerFailed

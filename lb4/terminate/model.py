@@ -18,7 +18,8 @@ class TerminateListener:
     accept_proxy: networks whose PROXY protocol header is believed (and demanded); from others none is looked for.
     sni: the service by server name (`*.example.org` for every name one label below) for TLS passed through; a name
     that is not there goes to the listener's service. terminates_tls: TLS ends here and bytes go on in the clear.
-    max_udp_flows: how many clients a UDP listener keeps in one worker at most.
+    transparent: the backend sees the client's address, which takes CAP_NET_ADMIN. max_udp_flows: how many clients a UDP
+    listener keeps in one worker at most. Of the timeouts, 0 is without end.
     """
 
     listener: Listener
@@ -27,6 +28,7 @@ class TerminateListener:
     accept_proxy: tuple[IPNetwork, ...] = ()
     sni: Mapping[str, str] = field(default_factory=dict)
     terminates_tls: bool = False
+    transparent: bool = False
     max_udp_flows: int = 65536
 
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import struct
-from collections.abc import Callable, Iterator
 from typing import cast
 
 from lb4.address import Endpoint, parse_ip
+from lb4.admission import Refused
 from lb4.model import Backend, Service
 from lb4.terminate.client_hello import NoClientHelloError
-from lb4.terminate.model import TerminateListener
+from lb4.terminate.door import Door
 from lb4.terminate.opening import Opened, needs_bytes, opened
+from lb4.terminate.outward import as_client
 from lb4.terminate.proxy_protocol import ProxyProtocolError, build
 from lb4.terminate.tally import Tally
 
@@ -26,31 +26,8 @@ HIGH_WATER = 256 * 1024
 TCP_INFO_SEGMENTS = struct.Struct("=136xII")
 """tcpi_segs_out and tcpi_segs_in in struct tcp_info (linux/tcp.h)."""
 RESET = struct.pack("ii", 1, 0)
-
-
-Choose = Callable[[Opened], Iterator[tuple[Service, Backend, Tally]]]
-"""The candidates of what was opened, best first, each with its service and what counts it."""
-
-
-Secure = Callable[[Service, Backend], tuple[ssl.SSLContext, str] | None]
-"""The TLS that a backend is spoken to by, and the name it is expected to bear; None for none."""
-
-
-def in_the_clear(service: Service, backend: Backend) -> None:
-    """No backend is spoken to by TLS."""
-
-
-class Connections:
-    """What every relay of one listener shares; the owner changes it, relays read it."""
-
-    def __init__(self, listener: TerminateListener, choose: Choose, ended: Callable[[], object]) -> None:
-        """ended: called when a relay has ended."""
-        self.listener = listener
-        self.choose = choose
-        self.ended = ended
-        self.secure: Secure = in_the_clear
-        self.live: set[Relay] = set()
-        self.refused = 0
+OPENING = 10.0
+"""Seconds that a client has to say what its connection depends on: a PROXY protocol header, a server name."""
 
 
 class Side(asyncio.Protocol):
@@ -140,9 +117,11 @@ class ClientSide(Side):
 class Relay:
     """A client's connection, its backend's, and their life together."""
 
-    def __init__(self, connections: Connections, loop: asyncio.AbstractEventLoop) -> None:
-        """Belongs to the listener's connections."""
-        self.connections = connections
+    def __init__(self, door: Door, live: set[Relay], loop: asyncio.AbstractEventLoop) -> None:
+        """live: all relays of the listener, of which it is one from the client's coming to its going."""
+        self.door = door
+        self.admission = door.admission
+        self.live = live
         self.loop = loop
         self.client = ClientSide(self)
         self.backend: BackendSide | None = None
@@ -150,17 +129,18 @@ class Relay:
         self.chosen: Backend | None = None
         self.service = ""
         self.source: Endpoint | None = None
-        self.tally = Tally()
+        self.tally: Tally | None = None
+        self.let_in: Endpoint | None = None
         self.connecting: asyncio.Task[None] | None = None
         self.moved = -1
         self.moved_at = loop.time()
 
     def arrived(self) -> None:
         """The client's connection is there."""
-        self.connections.live.add(self)
+        self.live.add(self)
         self.peer = endpoint_of(self.client.transport, "peername")
         self.target = endpoint_of(self.client.transport, "sockname")
-        if not needs_bytes(self.connections.listener, self.peer):
+        if not needs_bytes(self.door.listener, self.peer):
             self.opening()
 
     def opening(self) -> None:
@@ -168,47 +148,75 @@ class Relay:
         if self.connecting is not None:
             return
         try:
-            self.opened = opened(self.connections.listener, self.peer, self.target, self.client.first)
+            self.opened = opened(self.door.listener, self.peer, self.target, self.client.first)
         except (ProxyProtocolError, NoClientHelloError):
-            self.connections.refused += 1
-            self.reset(self.client)
+            self._refuse("malformed")
             return
-        if self.opened is not None:
+        if self.opened is not None and self._lets_in(self.opened.client):
             self.client.transport.pause_reading()
             self.connecting = self.loop.create_task(self._connect(self.opened))
 
+    def _lets_in(self, client: Endpoint) -> bool:
+        refusal = self.admission.refusal(client.ip, self.loop.time())
+        if refusal is not None:
+            self._refuse(refusal.value)
+            return False
+        self.let_in = client
+        self.admission.opened(client.ip)
+        return True
+
+    def _refuse(self, why: str) -> None:
+        self.door.refused[why] += 1
+        self.reset(self.client)
+
     async def _connect(self, what: Opened) -> None:
-        for service, backend, tally in self.connections.choose(what):
-            side = await self._try(service, backend)
+        for service, backend, tally in self.door.choose(what):
+            tally.begin()
+            try:
+                side = await self._try(service, backend, what.client)
+            except BaseException:
+                tally.end()
+                raise
             if side is None:
-                tally.failures += 1
+                tally.fail()
                 continue
             if self.client.transport.is_closing():
+                tally.end()
                 side.transport.abort()
                 return
             self.service, self.chosen, self.tally = service.name, backend, tally
             self._join(side, service, what)
             return
-        self.reset(self.client)
+        self._refuse(Refused.NO_BACKEND.value)
 
-    async def _try(self, service: Service, backend: Backend) -> BackendSide | None:
-        address = backend.endpoint
-        context, name = self.connections.secure(service, backend) or (None, None)
+    async def _try(self, service: Service, backend: Backend, client: Endpoint) -> BackendSide | None:
         try:
-            async with asyncio.timeout(self.connections.listener.connect_timeout):
-                _, side = await self.loop.create_connection(
-                    lambda: BackendSide(self),
-                    str(address.ip),
-                    address.port or self.target.port or 0,
-                    ssl=context,
-                    server_hostname=name,
-                )
+            async with asyncio.timeout(self.door.listener.connect_timeout or None):
+                return await self._reach(service, backend, client)
         except (OSError, TimeoutError):
             return None
+
+    async def _reach(self, service: Service, backend: Backend, client: Endpoint) -> BackendSide:
+        context, name = self.door.secure(service, backend) or (None, None)
+        address = str(backend.endpoint.ip), backend.endpoint.port or self.target.port or 0
+        ours = as_client(socket.SOCK_STREAM, client, backend.endpoint) if self.door.listener.transparent else None
+        if ours is None:
+            _, side = await self.loop.create_connection(
+                lambda: BackendSide(self), *address, ssl=context, server_hostname=name
+            )
+            return side
+        try:
+            await self.loop.sock_connect(ours, address)
+            _, side = await self.loop.create_connection(
+                lambda: BackendSide(self), sock=ours, ssl=context, server_hostname=name
+            )
+        except BaseException:
+            ours.close()
+            raise
         return side
 
     def _join(self, side: BackendSide, service: Service, what: Opened) -> None:
-        self.tally.active += 1
+        assert self.tally is not None
         self.tally.total += 1
         self.backend, side.peer, self.client.peer = side, self.client, side
         self.source = endpoint_of(side.transport, "sockname")
@@ -233,15 +241,17 @@ class Relay:
                 self.reset(other)
             else:
                 other.transport.close()
-        if self in self.connections.live and side is self.client:
+        if self in self.live and side is self.client:
             self._count()
-            self.connections.live.discard(self)
-            self.connections.ended()
+            self.live.discard(self)
+            self.door.ended()
 
     def _count(self) -> None:
-        if self.backend is None:
+        if self.let_in is not None:
+            self.admission.ended(self.let_in.ip)
+        if self.tally is None:
             return
-        self.tally.active -= 1
+        self.tally.end()
         self.tally.bytes += self.bytes
         self.tally.packets += self.packets
 
@@ -262,9 +272,11 @@ class Relay:
 
     def idle(self, now: float) -> bool:
         """Whether nothing was relayed for the idle timeout; to be asked again and again."""
+        if self.opened is None:
+            return now - self.moved_at >= OPENING
         if self.moved != self.bytes:
             self.moved, self.moved_at = self.bytes, now
-        return now - self.moved_at >= self.connections.listener.idle_timeout
+        return 0 < self.door.listener.idle_timeout <= now - self.moved_at
 
     def reset(self, side: Side) -> None:
         """Ends one side's connection by a reset (RFC 9293 section 3.5.2)."""

@@ -10,19 +10,22 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from random import Random
 from typing import Any
 
 from lb4.address import Bind, Endpoint
-from lb4.model import Backend, Protocol, Service
+from lb4.ledger import Ledger, OwnLedger
+from lb4.model import AdminState, Backend, Health, Protocol, Service
 from lb4.terminate.choice import Choice
+from lb4.terminate.door import Door, Secure, in_the_clear
 from lb4.terminate.model import TerminateListener, TerminatePart
 from lb4.terminate.opening import Opened
 from lb4.terminate.tally import Tally
-from lb4.terminate.tcp import Connections, Relay, Secure, in_the_clear
+from lb4.terminate.tcp import Relay
 from lb4.terminate.udp import UdpFlow, UdpListener
 
+BACKLOG = 4096
 SWEEP = 1.0
 """Seconds between two looks for idle connections."""
 
@@ -30,17 +33,41 @@ Key = tuple[str, str, Endpoint]
 """Listener, service and backend."""
 
 
+class _Entry:
+    """A listening socket, and the server that accepts from a copy of it."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext | None) -> None:
+        self.sock = sock
+        self.context = context
+        self.server: asyncio.Server | None = None
+
+    def stop(self) -> None:
+        """Accepts no more; clients that come are kept waiting by the kernel."""
+        if self.server is not None:
+            self.server.close()
+            self.server = None
+
+    def close(self) -> None:
+        """Accepts no more, for good."""
+        self.stop()
+        self.sock.close()
+
+
 class Terminator:
     """Accepts, relays and counts."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Serves nothing yet."""
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, ledgers: Callable[[str], Ledger] = lambda _: OwnLedger()
+    ) -> None:
+        """Serves nothing yet. ledgers: by name, where what is open is counted, for all workers together."""
         self._loop = loop
+        self._ledgers = ledgers
         self._listeners: dict[str, TerminateListener] = {}
         self._choices: dict[str, Choice] = {}
         self._tallies: dict[Key, Tally] = {}
-        self._connections: dict[str, Connections] = {}
-        self._servers: dict[tuple[str, Bind], asyncio.Server] = {}
+        self._doors: dict[str, Door] = {}
+        self._live: dict[str, set[Relay]] = {}
+        self._entries: dict[tuple[str, Bind], _Entry] = {}
         self._datagrams: dict[tuple[str, Bind], UdpListener] = {}
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._relay_ended = asyncio.Event()
@@ -48,54 +75,87 @@ class Terminator:
 
     # ---- what the supervisor tells
 
-    def configure(
+    async def configure(
         self, part: TerminatePart, contexts: Mapping[str, ssl.SSLContext], secure: Secure = in_the_clear
     ) -> None:
         """Replaces listeners and services; contexts: the TLS of the listeners that end it; secure: of the backends."""
         self._listeners = {each.listener.name: each for each in part.listeners}
         self._contexts = dict(contexts)
         for name, listener in self._listeners.items():
-            connections = self._connections.setdefault(
-                name, Connections(listener, self._chooser(name), self._relay_ended.set)
-            )
-            connections.listener = listener
-            connections.secure = secure
+            if name not in self._doors:
+                ledger = self._ledgers(f"listener {name}")
+                self._doors[name] = Door(listener, self._chooser(name), self._relay_ended.set, ledger)
+            self._doors[name].change(listener, secure)
         self._choices = {name: self._choice(service) for name, service in part.services.items()}
+        for (name, _), entry in list(self._entries.items()):
+            if name in self._listeners and entry.context is not contexts.get(name):
+                entry.context = contexts.get(name)
+                entry.stop()
+                await self._open(name, entry)
+        self._end_stale()
 
     def change_services(self, services: Mapping[str, Service]) -> None:
         """Takes new weights, health and admin states."""
         for name in self._choices.keys() & services.keys():
             self._choices[name] = self._choice(services[name])
+        self._end_stale()
 
     def _choice(self, service: Service) -> Choice:
         before = self._choices.get(service.name)
         return Choice(service, self._random) if before is None else before.changed(service)
 
+    def _end_stale(self) -> None:
+        """Ends what is open to backends that are disabled, and UDP to those that are down or no more, too."""
+        for relay in self._relays():
+            found = self._found(relay.service, relay.chosen)
+            if found is not None and found.admin is AdminState.DISABLED:
+                relay.end()
+        for owner in self._datagrams.values():
+            for flow in list(owner.flows.values()):
+                found = self._found(flow.service, flow.chosen)
+                if found is None or found.admin is AdminState.DISABLED or found.health is Health.DOWN:
+                    flow.end()
+            owner.judge()
+
+    def _found(self, service: str, backend: Backend | None) -> Backend | None:
+        """The backend as it is now."""
+        choice = self._choices.get(service)
+        if choice is None or backend is None:
+            return None
+        return next((each for each in choice.service.backends if each.endpoint == backend.endpoint), None)
+
     async def adopt(self, name: str, bind: Bind, sock: socket.socket) -> None:
         """Accepts at one more socket."""
-        listener = self._listeners[name]
-        if listener.listener.protocol is Protocol.UDP:
-            owner = UdpListener(listener, self._chooser(name), self._loop, sock)
+        if self._listeners[name].listener.protocol is Protocol.UDP:
+            owner = UdpListener(self._doors[name], self._loop, sock, lambda: self._served(name))
             await self._loop.create_datagram_endpoint(lambda: owner, sock=sock)
             self._datagrams[name, bind] = owner
             return
-        connections = self._connections[name]
-        self._servers[name, bind] = await self._loop.create_server(
-            lambda: Relay(connections, self._loop).client, sock=sock, ssl=self._contexts.get(name)
+        entry = self._entries[name, bind] = _Entry(sock, self._contexts.get(name))
+        await self._open(name, entry)
+
+    async def _open(self, name: str, entry: _Entry) -> None:
+        door, live = self._doors[name], self._live.setdefault(name, set())
+        entry.server = await self._loop.create_server(
+            lambda: Relay(door, live, self._loop).client, sock=entry.sock.dup(), ssl=entry.context, backlog=BACKLOG
         )
+
+    def _served(self, name: str) -> bool:
+        choice = self._choices.get(self._doors[name].listener.listener.service)
+        return choice is not None and bool(choice.service.eligible())
 
     def release(self, name: str, bind: Bind) -> None:
         """Accepts no more at a socket; connections go on, UDP flows end."""
-        server = self._servers.pop((name, bind), None)
-        if server is not None:
-            server.close()
+        entry = self._entries.pop((name, bind), None)
+        if entry is not None:
+            entry.close()
         datagrams = self._datagrams.pop((name, bind), None)
         if datagrams is not None:
             datagrams.end()
 
     async def drain(self, seconds: float) -> None:
         """Accepts no more, and waits for the connections to end, at most so long."""
-        for name, bind in [*self._servers, *self._datagrams]:
+        for name, bind in [*self._entries, *self._datagrams]:
             self.release(name, bind)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -113,7 +173,9 @@ class Terminator:
             if choice is None:
                 return
             for backend in choice.candidates(what.client, self._loop.time(), self._active(what.service)):
-                yield choice.service, backend, self._tally(name, what.service, backend)
+                tally = self._tally(name, what.service, backend)
+                if not tally.full(choice.service.max_connections):
+                    yield choice.service, backend, tally
 
         return choose
 
@@ -125,10 +187,15 @@ class Terminator:
         return counts
 
     def _tally(self, listener: str, service: str, backend: Backend) -> Tally:
-        return self._tallies.setdefault((listener, service, backend.endpoint), Tally())
+        key = listener, service, backend.endpoint
+        tally = self._tallies.get(key)
+        if tally is None:
+            ledger = self._ledgers(f"backend {backend.endpoint} of {service}")
+            tally = self._tallies[key] = Tally(backend, ledger)
+        return tally
 
     def _relays(self) -> list[Relay]:
-        return [relay for connections in self._connections.values() for relay in connections.live]
+        return [relay for live in self._live.values() for relay in live]
 
     def _udp_flows(self) -> list[UdpFlow]:
         return [flow for owner in self._datagrams.values() for flow in owner.flows.values()]
@@ -151,16 +218,13 @@ class Terminator:
         live: dict[Key, tuple[int, int]] = {}
         for relay in self._relays():
             if relay.chosen is not None:
-                key = relay.connections.listener.listener.name, relay.service, relay.chosen.endpoint
+                key = relay.door.listener.listener.name, relay.service, relay.chosen.endpoint
                 packets, amount = live.get(key, (0, 0))
                 live[key] = packets + relay.packets, amount + relay.bytes
         return {
             "backends": [self._row(key, tally, live.get(key, (0, 0))) for key, tally in self._tallies.items()],
             "flows": [_tcp_row(r) for r in self._relays() if r.chosen] + [_udp_row(f) for f in self._udp_flows()],
-            "refused": {
-                name: connections.refused + sum(d.refused for (n, _), d in self._datagrams.items() if n == name)
-                for name, connections in self._connections.items()
-            },
+            "refused": {name: dict(door.refused) for name, door in self._doors.items()},
         }
 
     def _row(self, key: Key, tally: Tally, live: tuple[int, int]) -> dict[str, Any]:
@@ -181,7 +245,7 @@ def _tcp_row(relay: Relay) -> dict[str, Any]:
     assert relay.opened is not None
     assert relay.chosen is not None
     assert relay.backend is not None
-    listener = relay.connections.listener.listener
+    listener = relay.door.listener.listener
     return {
         "listener": listener.name,
         "service": relay.service,
@@ -197,7 +261,7 @@ def _tcp_row(relay: Relay) -> dict[str, Any]:
 
 
 def _udp_row(flow: UdpFlow) -> dict[str, Any]:
-    listener = flow.owner.listener.listener
+    listener = flow.owner.door.listener.listener
     return {
         "listener": listener.name,
         "service": flow.service,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from lb4.packet.admission import Refused as Denial
+from lb4.admission import Refused as Denial
 from lb7.auth.verdict import ConnectionInfo
 from lb7.deadlines import Deadlines
 from lb7.exchange import Exchange

@@ -13,8 +13,8 @@ from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6
 from scapy.packet import Raw, raw
 
 from lb4.address import Endpoint, parse_endpoint
+from lb4.admission import Refused
 from lb4.model import AdminState, Affinity, Backend, Limits, Rate, Scheduler, SchedulerKind
-from lb4.packet.admission import Refused
 from lb4.packet.keys import source_of
 from lb4.packet.ports import PortRange
 from lb4.packet.tcp_state import State, moved

@@ -66,7 +66,7 @@ async def listening(terminator: Terminator, *services: Service, protocol=Protoco
     sock = bound(kind)
     bind = Bind(LOOPBACK, sock.getsockname()[1], sock.getsockname()[1])
     listener = TerminateListener(Listener("l", (bind,), protocol, Mode.TERMINATE, services[0].name), **more)
-    terminator.configure(TerminatePart((listener,), {s.name: s for s in services}), {})
+    await terminator.configure(TerminatePart((listener,), {s.name: s for s in services}), {})
     await terminator.adopt("l", bind, sock)
     return "127.0.0.1", bind.first
 

@@ -55,7 +55,7 @@ async def test_tls_ends_at_the_balancer_and_begins_again(
     contexts: dict[str, ServerContext] = {}
     renew(contexts, part)
     terminator = Terminator(asyncio.get_running_loop())
-    terminator.configure(part, contexts, to_backends(part))
+    await terminator.configure(part, contexts, to_backends(part))
     await terminator.adopt("l", bind, sock)
     client = ssl.create_default_context(cadata=CA.cert.decode()) if client_side else None
     name = "a.test" if client_side else None

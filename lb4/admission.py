@@ -1,18 +1,16 @@
 """Who may open a flow at a listener: its allow and deny lists and its limits.
 
-The rule: asked once per new flow; a denied client gets no answer, one above a limit is told at once, as in the kernel.
+The rule: asked once per new flow, it decides from values and a clock that is an argument; who asks tells the client.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from enum import StrEnum
 
 from lb4.address import IPAddress
-from lb4.model import IPNetwork, Limits, Listener, Rate
-
-CLIENTS_MAX = 65536
+from lb4.ledger import Ledger, OwnLedger
+from lb4.model import IPNetwork, Limits, Listener
 
 
 class Refused(StrEnum):
@@ -43,78 +41,43 @@ class Prefixes:
         return any(v == version and number >> shift in found for (v, shift), found in self._lengths.items())
 
 
-class Bucket:
-    """A token bucket: so many events in so many seconds, and as many at once, as the kernel modes have it."""
-
-    __slots__ = ("_at", "_rate", "_size", "_tokens")
-
-    def __init__(self, rate: Rate) -> None:
-        self._rate = rate.count / rate.per
-        self._size = self._tokens = float(max(1, rate.count))
-        self._at = float("-inf")
-
-    def take(self, now: float) -> bool:
-        """Whether one more fits at this time."""
-        self._tokens = min(self._size, self._tokens + (now - self._at) * self._rate)
-        self._at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
-
-
 class Admission:
-    """One listener's door. It counts its live flows, in all and by client."""
+    """One listener's door, which asks a ledger how many are in."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, ledger: Ledger | None = None) -> None:
+        """ledger: the counts so far, where there are some."""
         self._allow = Prefixes(listener.allow) if listener.allow else None
         self._deny = Prefixes(listener.deny)
         self._limits: Limits = listener.limits
-        self._live = 0
-        self._live_by_client: dict[IPAddress, int] = {}
-        self._rate = Bucket(listener.limits.new_connections) if listener.limits.new_connections else None
-        self._rates: OrderedDict[IPAddress, Bucket] = OrderedDict()
+        self.ledger = ledger or OwnLedger()
 
     def inherit(self, before: Admission) -> None:
         """Goes on with the rates of a listener that this one replaces, where its limits are the same."""
         if before._limits == self._limits:
-            self._rate, self._rates = before._rate, before._rates
+            self.ledger.go_on(before.ledger)
 
     def refusal(self, client: IPAddress, now: float) -> Refused | None:
         """Why the client may not open a flow now, None where it may."""
         if client in self._deny or (self._allow is not None and client not in self._allow):
             return Refused.DENIED
-        limits = self._limits
-        if limits.connections is not None and self._live >= limits.connections:
+        limits, ledger = self._limits, self.ledger
+        if limits.connections is not None and ledger.live(None) >= limits.connections:
             return Refused.LIMIT
         each = limits.connections_per_client
-        if each is not None and self._live_by_client.get(client, 0) >= each:
+        if each is not None and ledger.live(client) >= each:
             return Refused.LIMIT
         return None if self._within_rates(client, now) else Refused.LIMIT
 
     def _within_rates(self, client: IPAddress, now: float) -> bool:
-        per_client = self._limits.new_connections_per_client
-        if per_client is not None and not self._bucket(client, per_client).take(now):
+        each, total = self._limits.new_connections_per_client, self._limits.new_connections
+        if each is not None and not self.ledger.take(client, each, now):
             return False
-        return self._rate is None or self._rate.take(now)
-
-    def _bucket(self, client: IPAddress, rate: Rate) -> Bucket:
-        bucket = self._rates.pop(client, None) or Bucket(rate)
-        if len(self._rates) >= CLIENTS_MAX:
-            self._rates.popitem(last=False)
-        self._rates[client] = bucket
-        return bucket
+        return total is None or self.ledger.take(None, total, now)
 
     def opened(self, client: IPAddress) -> None:
         """A flow of this client was opened."""
-        self._live += 1
-        self._live_by_client[client] = self._live_by_client.get(client, 0) + 1
+        self.ledger.add(client, 1)
 
     def ended(self, client: IPAddress) -> None:
         """A flow of this client ended."""
-        self._live -= 1
-        left = self._live_by_client.get(client, 0) - 1
-        if left > 0:
-            self._live_by_client[client] = left
-        else:
-            self._live_by_client.pop(client, None)
+        self.ledger.add(client, -1)
