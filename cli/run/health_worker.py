@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import uvloop
 
-from lb4.address import Endpoint
+from lb4.address import Endpoint, IPAddress
 from lb4.health.hysteresis import Observed, observe
 from lb4.health.probe import probe
 from lb4.model import HealthCheck
@@ -28,11 +28,12 @@ FIRST_SPREAD = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A backend of a service and how it is checked."""
+    """A backend of a service and how it is checked; source: the address that probes come from, None leaves it open."""
 
     service: str
     endpoint: Endpoint
     check: HealthCheck
+    source: IPAddress | None = None
 
 
 class HealthWorker:
@@ -65,7 +66,7 @@ class HealthWorker:
         check, observed = target.check, Observed()
         await asyncio.sleep(random.uniform(0, min(FIRST_SPREAD, check.every)))
         while True:
-            failure = await probe(check, target.endpoint)
+            failure = await probe(check, target.endpoint, target.source)
             before, observed = observed, observe(observed, failure is None, check)
             if before.health is not observed.health:
                 change = [target.service, str(target.endpoint), observed.health.value, failure or "answers"]

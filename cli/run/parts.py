@@ -5,7 +5,7 @@ The rule: pure; the supervisor's whole knowledge of what a kind needs is here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -45,10 +45,11 @@ class Sizes(Protocol):
     packet_size: int
 
 
-def health_part(services: Mapping[str, Service]) -> tuple[Target, ...]:
-    """Every backend of every checked service."""
+def health_part(services: Mapping[str, Service], listeners: Iterable[Listener] = ()) -> tuple[Target, ...]:
+    """Every backend of every checked service, probed from where a listener's own traffic comes from."""
+    sources = {(each.service, ip.version): ip for each in listeners for ip in reversed(each.snat)}
     return tuple(
-        Target(service.name, backend.endpoint, service.health)
+        Target(service.name, backend.endpoint, service.health, sources.get((service.name, backend.endpoint.ip.version)))
         for service in services.values()
         if service.health is not None
         for backend in service.backends
@@ -137,7 +138,7 @@ def parts_of(
     configuration: Configuration, services: Mapping[str, Service], files: Files, sizes: Sizes
 ) -> dict[str, object | None]:
     """By kind, what its workers are told; None for a kind that has nothing to do. files: those that listeners name."""
-    health = health_part(services)
+    health = health_part(services, configuration.listeners.values())
     terminated = configuration.of_mode(Mode.TERMINATE)
     return {
         "names": names_part(configuration),

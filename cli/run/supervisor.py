@@ -214,7 +214,8 @@ class Supervisor:
         level = logging.WARNING if why else logging.INFO
         event(level, "addresses", name=name, now=" ".join(map(str, addresses)) or "none", why=why or "looked up")
         self._tell_services()
-        self._fleet.serve("health", health_part(self._services()) or None)
+        listeners = self._configuration.listeners.values() if self._configuration else ()
+        self._fleet.serve("health", health_part(self._services(), listeners) or None)
         self._runtime.publish(*self._findings.keep_only(self._services()))
 
     # ---- health and the kernel
