@@ -189,33 +189,36 @@ def _farm(name: str, port: int, backend_port: int) -> dict[str, object]:
 
 
 @contextlib.contextmanager
-def _process(net: Network, *command: str) -> Iterator[None]:
+def _process(net: Network, *command: str) -> Iterator[int]:
     process = net.start(BALANCER, *command)
     try:
         net.wait_for(str(LISTEN4), WEB)
-        yield
+        yield process.pid
     finally:
         end(process)
 
 
-def _haproxy(net: Network) -> contextlib.AbstractContextManager[None]:
+def _haproxy(net: Network) -> contextlib.AbstractContextManager[int]:
     return _process(net, "haproxy", "-db", "-f", net.written("haproxy.cfg", HAPROXY))
 
 
-def _nginx(net: Network) -> contextlib.AbstractContextManager[None]:
+def _nginx(net: Network) -> contextlib.AbstractContextManager[int]:
     return _process(net, "nginx", "-c", net.written("stream.conf", NGINX))
 
 
-def _terminate(net: Network) -> contextlib.AbstractContextManager[None]:
+def _terminate(net: Network) -> contextlib.AbstractContextManager[int]:
     return _process(net, LBCTL, "run", net.written("terminate.yaml", OURS, mode="terminate"))
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One that is measured: how it is set up, and the addresses that clients ask."""
+    """One that is measured: how it is set up, and the addresses that clients ask.
+
+    up: gives the id of its first process, or None where it has none.
+    """
 
     name: str
-    up: Callable[[Network], contextlib.AbstractContextManager[None]]
+    up: Callable[[Network], contextlib.AbstractContextManager[int | None]]
     asked: tuple[tuple[str, int], ...] = ((str(LISTEN4), WEB),)
     iperf: str = str(LISTEN4)
 
