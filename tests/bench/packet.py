@@ -183,7 +183,7 @@ def hooks(net: Network) -> None:
 def balancing(net: Network, mode: Mode, scheduler: SchedulerKind = SchedulerKind.ROUND_ROBIN) -> Iterator[None]:
     """lbctl's rules in force, and the worker that they need."""
     setting = balancer(mode, backends=2, scheduler=scheduler)
-    load(net, setting, assistance=Assistance(QUEUE_BASE, QUEUE_BASE, xtables=True))
+    load(net, setting, assistance=Assistance(QUEUE_BASE, QUEUE_BASE))
     with ExitStack() as stack:
         if mode is Mode.PACKET:
             stack.enter_context(worker(net, pickle.dumps(PacketPart(setting)), "packet", "-", "0", "netlink"))

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from lb4.compile.table import Assistance, compile_table
@@ -30,7 +31,8 @@ def load(net: Network, balancer: Balancer, workers: int = 1, assistance: Assista
         kernel = RealKernel()
         snapshot = kernel.read()
         xtables = "queue" not in kernel.features()
-        table = lower_table(compile_table(balancer, assistance, PacketQueues(workers, xtables)))
+        assist = replace(assistance, xtables=xtables) if assistance is not None else None
+        table = lower_table(compile_table(balancer, assist, PacketQueues(workers, xtables)))
         kernel.commit(diff(snapshot.table, table), snapshot.generation)
         kernel.close()
 

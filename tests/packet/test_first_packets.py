@@ -124,7 +124,7 @@ def test_a_dump_sets_right_what_was_lost() -> None:
 @pytest.fixture(scope="module")
 def net() -> Iterator[Network]:
     with network() as made:
-        load(made, SETTING, assistance=Assistance(marks.QUEUE_BASE, marks.QUEUE_BASE, xtables=True))
+        load(made, SETTING, assistance=Assistance(marks.QUEUE_BASE, marks.QUEUE_BASE))
         yield made
 
 
