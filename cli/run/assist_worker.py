@@ -20,7 +20,8 @@ from lb4.worker.channel import WorkerEnd
 from lb4.worker.messages import AskStatistics, Configure, Drain, ServicesChanged
 from lb4.worker.privileges import CAP_NET_ADMIN, drop
 
-TICK = 1.0
+TICK = 0.25
+PREDECESSOR_TRIES = 20
 WARNING = 30
 
 
@@ -57,13 +58,24 @@ class AssistWorker:
             if self._service is not None:
                 self._service.reconfigure(part)
             else:
-                self._service = AssistService(part, _log)
-                for fd, function in self._service.filenos().items():
-                    asyncio.get_running_loop().add_reader(fd, function)
+                self._service = await self._started(part)
         except (QueueError, ConntrackError) as error:
             await self._channel.report({"failed": str(error)})
             return
         await self._channel.report({"ready": True})
+
+    async def _started(self, part: AssistPart) -> AssistService:
+        """A worker of a supervisor that died may hold the queue for a moment: it is waited for."""
+        for left in reversed(range(PREDECESSOR_TRIES)):
+            try:
+                service = AssistService(part, _log)
+                break
+            except QueueError:
+                if not left:
+                    raise
+                await asyncio.sleep(TICK)
+        asyncio.get_running_loop().add_reader(service.fileno(), service.process)
+        return service
 
     async def _tick(self) -> None:
         while True:

@@ -5,13 +5,14 @@ The rule: this is the shell; it decides nothing. Without it the kernel goes on a
 
 from __future__ import annotations
 
+import errno
 import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from lb4.compile.marks import QUEUE_BASE
-from lb4.conntrack.table import ConntrackEvents, EventsLost, KernelConntrack
+from lb4.conntrack.table import ConntrackEvents, KernelConntrack, decoded_events
 from lb4.model import Service
 from lb4.packet.assist import FirstPackets
 from lb4.packet.ends_filter import program
@@ -20,14 +21,18 @@ from lb4.packet.load_scheduler import load_scheduler, look_beside
 from lb4.packet.part import AssistPart
 from lb4.packet.picks import picks
 from lb4.packet.queue_mark import MarkQueue
+from lb4.packet.receive_many import ReceiveMany
 from lb4.packet.throttle import Throttle
 from lb4.socket_filter import attach
 
 EVENTS_AT_ONCE = 64
+EVENT_MAX = 4096
+"""Bytes of an event; conntrack's messages have some three hundred."""
+ROUNDS = 1000
 
 
 class AssistService:
-    """The worker. Of `filenos` each has its function; `tick` wants to be called about once a second."""
+    """The worker. `fileno` and `process` are for the event loop; `tick` wants to be called a few times a second."""
 
     def __init__(self, part: AssistPart, log: Callable[[str], None]) -> None:
         """Takes the queue. Raises QueueError and ConntrackError."""
@@ -35,27 +40,37 @@ class AssistService:
         complain = Throttle(log, time.monotonic)
         self._balancer = part.balancer
         self._core = FirstPackets(part.balancer, picks(random.random, load_scheduler), complain)
+        self._queue = MarkQueue(QUEUE_BASE, self._core.mark, complain)
         self._events = ConntrackEvents()
         attach(self._events.fileno(), program())
+        self._waiting = ReceiveMany(self._events.fileno(), EVENTS_AT_ONCE, EVENT_MAX)
         self.set_right()
-        self._queue = MarkQueue(QUEUE_BASE, self._core.mark, complain)
 
-    def filenos(self) -> dict[int, Callable[[], None]]:
-        """What to call when a descriptor is readable."""
-        return {self._queue.fileno(): self._queue.process, self._events.fileno(): self.hear}
+    def fileno(self) -> int:
+        """Readable when first packets wait."""
+        return self._queue.fileno()
+
+    def process(self) -> None:
+        """Picks for what waits. Counts are brought up to date right before: nobody is woken for events alone."""
+        self.hear()
+        self._queue.process()
 
     def hear(self) -> None:
         """Takes in events that wait; where some were lost, all flows are read anew."""
-        for _ in range(EVENTS_AT_ONCE):
+        for _ in range(ROUNDS):
             try:
-                events = self._events.read()
-            except EventsLost:
+                lengths = self._waiting.receive()
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
                 self.set_right()
                 return
-            if not events:
+            for buffer, length in zip(self._waiting.buffers, lengths, strict=False):
+                for event in decoded_events(bytes(buffer[:length])):
+                    if event is not None:
+                        self._core.activity.heard(event)
+            if len(lengths) < EVENTS_AT_ONCE:
                 return
-            for event in events:
-                self._core.activity.heard(event)
 
     def set_right(self) -> None:
         """Reads all flows. Raises ConntrackError."""
@@ -75,11 +90,13 @@ class AssistService:
         self._core.reconfigure(self._balancer)
 
     def tick(self) -> None:
-        """Picks that came to nothing stop counting."""
+        """Takes in events where nobody connects, and picks that came to nothing stop counting."""
+        self.hear()
         self._core.activity.forget_picks(time.monotonic())
 
     def statistics(self) -> dict[str, object]:
         """{"backends": [], "assist": {queue, waiting, dropped, failed, flows, active: {service: {backend: flows}}}}."""
+        self.hear()
         waiting, dropped = queue_drops((QUEUE_BASE,)).get(QUEUE_BASE, (0, 0))
         active = {
             name: {str(endpoint): flows for endpoint, flows in self._core.activity.active(name).items()}

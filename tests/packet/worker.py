@@ -44,10 +44,9 @@ def main() -> None:
         if "raise" in more:
             raising(service)
         service.start(QUEUES[queue])  # type: ignore[arg-type]
-        ready = {service.fileno(): service.process}
     else:
         service = AssistService(part, say)  # type: ignore[assignment]
-        ready = service.filenos()  # type: ignore[attr-defined]
+    ready = {service.fileno(): service.process}
     print("ready", flush=True)
     ticked = 0.0
     while True:
