@@ -10,30 +10,18 @@ import asyncio
 import random
 import socket
 import sys
-from dataclasses import dataclass
 
 import uvloop
 
-from lb4.address import Endpoint, IPAddress
 from lb4.health.hysteresis import Observed, observe
 from lb4.health.probe import probe
-from lb4.model import HealthCheck
+from lb4.health.target import Target
 from lb4.worker.channel import WorkerEnd
 from lb4.worker.messages import Configure, Drain
 from lb4.worker.privileges import CAP_NET_RAW, drop
 
 FIRST_SPREAD = 0.2
 """Seconds over which first probes are spread, so that a thousand do not start at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A backend of a service and how it is checked; source: the address that probes come from, None leaves it open."""
-
-    service: str
-    endpoint: Endpoint
-    check: HealthCheck
-    source: IPAddress | None = None
 
 
 class HealthWorker:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 from cli.config.model import Configuration
-from cli.run.health_worker import Target
 from cli.run.names import Names
+from lb4.health.target import Target
 from lb4.model import Balancer, Listener, Mode, Service
 from lb4.packet.part import AssistPart, PacketPart
 from lb4.terminate.model import TerminateListener, TerminatePart

@@ -11,6 +11,8 @@ import ctypes
 import os
 import pwd
 
+from lb4.worker.early import import_early
+
 PR_SET_NO_NEW_PRIVS = 38
 PR_SET_KEEPCAPS = 8
 PR_CAP_AMBIENT = 47
@@ -29,6 +31,7 @@ def drop(user: str, keep: tuple[int, ...] = ()) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     # Python loads this codec when a host is first connected to, maybe from a directory that is root's alone.
     codecs.lookup("idna")
+    import_early()
     if os.geteuid() == 0:
         entry = _entry(user)
         libc.prctl(PR_SET_KEEPCAPS, 1 if keep else 0, 0, 0, 0)

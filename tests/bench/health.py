@@ -16,8 +16,8 @@ import time
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from cli.run.health_worker import Target
 from lb4.address import Endpoint
+from lb4.health.target import Target
 from lb4.model import HealthCheck
 from lb4.worker.channel import ParentEnd
 from lb4.worker.messages import Configure

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +17,8 @@ from cli.lab.plan import NODES
 from tests.lab import LBCTL
 
 pytestmark = pytest.mark.root
+
+ROOT = Path(__file__).parents[2]
 
 
 def lbctl(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -76,3 +81,13 @@ def test_wrong_usage(arguments: tuple[str, ...], status: int) -> None:
     assert done.returncode == status
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
+
+
+def test_a_checkout_that_only_root_can_read(tmp_path: Path) -> None:
+    """As below /root, or a home directory of Debian's: workers that gave up root import nothing from there."""
+    tmp_path.chmod(0o700)
+    for package in ("lb4", "lb7", "cli"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "cli", "demo", "nat"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=90)
+    assert done.returncode == 0, done.stdout + done.stderr
