@@ -13,6 +13,7 @@ from cli.commands.reference import commands_reference
 from cli.config.reference import json_schema
 from cli.config.reference_text import configuration_reference
 from cli.main import lbctl
+from cli.metrics.catalogue import metrics_reference
 
 
 def pages() -> dict[str, str]:
@@ -20,6 +21,7 @@ def pages() -> dict[str, str]:
     return {
         "configuration.md": configuration_reference(json_schema()),
         "commands.md": commands_reference(lbctl),
+        "metrics.md": metrics_reference(),
         "lbctl.1": man_page(lbctl),
     }
 

@@ -47,6 +47,7 @@ for group in "$@"; do
             need procps program ps
             need openssl program openssl
             need curl program curl
+            need prometheus program promtool
             need nginx-light program nginx
             need nghttp2-client program h2load
             ;;

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from aiohttp import web
 
@@ -27,20 +27,32 @@ from cli.run.log import event
 BODY_LIMIT = 64 * 1024 * 1024
 SOCKET_MODE = 0o660
 
-Done = Callable[[str, Mapping[str, Any], Any], None]
 Result = TypeVar("Result")
+
+
+class Owner(Protocol):
+    """Whose operations are served."""
+
+    def done(self, name: str, arguments: Mapping[str, Any], document: Any) -> None:
+        """Called in the event loop after an operation was carried out."""
+        ...
+
+    def refused(self, name: str) -> None:
+        """Called in the event loop after one could not be."""
+        ...
+
+    def metrics(self) -> str:
+        """The text of /metrics."""
+        ...
 
 
 class ControlServer:
     """Serves the operations of one Context."""
 
-    def __init__(self, context: Context, done: Done, metrics: Callable[[], str], group: str = "") -> None:
-        """done: called in the event loop with an operation's name, arguments and document after it was carried out;
-        metrics: their text.
-        """
+    def __init__(self, context: Context, owner: Owner, group: str = "") -> None:
+        """group: whose members may use the socket, empty: root's."""
         self._context = context
-        self._done = done
-        self._metrics = metrics
+        self._owner = owner
         self._group = group
         self._one_at_a_time = ThreadPoolExecutor(max_workers=1, thread_name_prefix="operation")
         self._runner: web.AppRunner | None = None
@@ -78,8 +90,12 @@ class ControlServer:
                 first()
             return perform_here(self._context, name, arguments)
 
-        document = await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._one_at_a_time, work))
-        self._done(name, arguments, document)
+        try:
+            document = await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._one_at_a_time, work))
+        except OperationError:
+            self._owner.refused(name)
+            raise
+        self._owner.done(name, arguments, document)
         return document
 
     async def _operation(self, request: web.Request) -> web.Response:
@@ -109,7 +125,7 @@ class ControlServer:
         return web.json_response(document_of(OPERATIONS))
 
     async def _metrics_text(self, request: web.Request) -> web.Response:
-        return web.Response(text=await self.aside(self._metrics), content_type="text/plain", charset="utf-8")
+        return web.Response(text=await self.aside(self._owner.metrics), content_type="text/plain", charset="utf-8")
 
     async def aside(self, work: Callable[[], Result]) -> Result:
         """Has something done between two operations, in their thread."""

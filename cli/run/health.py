@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from cli.run.log import event, remembered
@@ -29,11 +30,15 @@ class Findings:
         loop: asyncio.AbstractEventLoop,
         services: Callable[[], Mapping[str, Service]],
         reprogram: Callable[[Known, Steps], None],
+        changes: Counter[tuple[str, str]],
     ) -> None:
-        """services: as they are now. reprogram: called with what is known from now on, when something has changed."""
+        """services: as they are now. reprogram: called with what is known from now on, when something has changed.
+        changes: counted by service and backend.
+        """
         self._loop = loop
         self._services = services
         self._reprogram = reprogram
+        self._changes = changes
         self._publishing = Publishing()
         self._ramping = Ramping()
         self._steps: Steps = {}
@@ -56,6 +61,7 @@ class Findings:
         if before is None and health is Health.UP:
             event(level, "health", **fields)
         else:
+            self._changes[service, address] += 1
             remembered(level, "health", "health", **fields)
 
     def _publish(self) -> None:

@@ -139,6 +139,10 @@ class LiveRuntime:
             row["waiting"], row["dropped"] = drops.get(row.get("queue", 0), (0, 0))
         return tuple(rows)
 
+    def parts(self, name: str) -> list[object]:
+        """Of every worker that has it, one part of its statistics."""
+        return [statistics[name] for statistics in self.statistics() if name in statistics]
+
     def _packet_parts(self) -> list[Mapping[str, object]]:
         parts = [statistics.get("packet") for statistics in self.statistics()]
         return [part for part in parts if isinstance(part, dict)]

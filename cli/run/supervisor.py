@@ -23,6 +23,7 @@ from cli.operations.context import Context
 from cli.operations.error import OperationError
 from cli.operations.news import TOLD, news_of
 from cli.operations.wanted import wanted, weighed
+from cli.run.exposition import Exposition, Tally
 from cli.run.fleet import Fleet, Prepared
 from cli.run.health import Findings, Known, Steps
 from cli.run.log import event
@@ -58,9 +59,13 @@ class Supervisor:
         self._kernel = TimedKernel(context.kernel)
         self._runtime = LiveRuntime(self._loop, self._fleet, self._statistics, self._kernel)
         self._context = replace(context, runtime=self._runtime, kernel=self._kernel)
-        self._control = ControlServer(self._context, self._done, self._metrics, configuration.settings.group)
-        self._findings = Findings(self._loop, self._services, self._publish)
+        self._control = ControlServer(self._context, self, configuration.settings.group)
+        self._tally = Tally()
+        self._findings = Findings(self._loop, self._services, self._publish, self._tally.health_changes)
         self._reconciler = Reconciler(self._context, self._control.aside, self._refresh, self._mends)
+        self._exposition = Exposition(
+            self._context, self._runtime, self._kernel, self._fleet, self._reconciler, self._tally
+        )
         self._configuration: Configuration | None = None
         self._files: Files = {}
         self._answers: dict[str, asyncio.Future[Mapping[str, object]]] = {}
@@ -133,8 +138,9 @@ class Supervisor:
                     event(logging.ERROR, line)
             notify(self._context.environment, "READY=1")
 
-    def _done(self, name: str, arguments: Mapping[str, Any], document: Any) -> None:
+    def done(self, name: str, arguments: Mapping[str, Any], document: Any) -> None:
         """An operation was carried out, by a signal or by a client of the control socket."""
+        self._tally.operations[name, "done"] += 1
         for words, fields in news_of(name, arguments, document) if name in TOLD else ():
             event(logging.INFO, words, **fields)
         if name not in CHANGES:
@@ -146,9 +152,15 @@ class Supervisor:
         else:
             self._tell_services()
 
+    def refused(self, name: str) -> None:
+        """An operation could not be carried out."""
+        self._tally.operations[name, "refused"] += 1
+        self._tally.reload_failures += name == "apply"
+
     def _take_over(self, prepared: Prepared) -> None:
         self._configuration = self._runtime.applied = prepared.configuration
         self._files = prepared.files
+        self._tally.loaded = self._context.now()
         if self._configuration.needs_kernel:
             self._reconciler.listen()
         self._runtime.publish(*self._findings.keep_only(self._services()))
@@ -192,7 +204,7 @@ class Supervisor:
             self._spawn(self._answer_scrape(worker, scrape))
 
     async def _answer_scrape(self, worker: Worker, scrape: int) -> None:
-        worker.tell(Scraped(scrape, await self._control.aside(self._metrics)))
+        worker.tell(Scraped(scrape, await self._control.aside(self.metrics)))
 
     async def _statistics(self) -> Statistics:
         workers = [worker for kind in self._fleet.workers.values() for worker in kind if worker.kind in REPORTING]
@@ -225,11 +237,13 @@ class Supervisor:
 
     async def _reprogram(self, known: Known, steps: Steps) -> None:
         """Health is known to all at the moment in which the kernel is told."""
+        begun = self._loop.time()
         try:
             await self._control.perform("refresh", {}, first=lambda: self._runtime.publish(known, steps))
         except OperationError as error:
             event(logging.ERROR, "the kernel was not told of a change of health", error=error)
         self._tell_services()
+        self._tally.told.count(self._loop.time() - begun)
 
     async def _refresh(self, sweep: bool) -> int:
         document = await self._control.perform("refresh", {"sweep": sweep})
@@ -238,8 +252,6 @@ class Supervisor:
     def _mends(self) -> bool:
         return self._configuration is not None and self._configuration.settings.reconcile
 
-    def _metrics(self) -> str:
-        from cli.run.http_metrics import http_metrics
-        from cli.run.metrics import exposition
-
-        return exposition(self._context, http_metrics(self._runtime.statistics()))
+    def metrics(self) -> str:
+        """What a scrape gets."""
+        return self._exposition.text()

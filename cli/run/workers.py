@@ -49,6 +49,7 @@ class Worker:
     process: subprocess.Popen[bytes] | None = None
     channel: ParentEnd | None = None
     deaths: int = 0
+    ended: int = 0
     stopping: bool = False
     watched: bool = False
 
@@ -115,6 +116,7 @@ class Worker:
             code = await self._ended()
             if self.stopping:
                 return
+            self.ended += 1
             self.deaths = self.deaths + 1 if time.monotonic() - born < QUICK_DEATH else 0
             pause = BACKOFF[min(self.deaths, len(BACKOFF) - 1)]
             words = "a worker ended and is replaced"

@@ -13,7 +13,7 @@ from cli.reference import pages
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
 
 
-@pytest.mark.parametrize("name", ["configuration.md", "commands.md", "lbctl.1"])
+@pytest.mark.parametrize("name", ["configuration.md", "commands.md", "metrics.md", "lbctl.1"])
 def test_the_page_is_not_stale(name: str) -> None:
     assert (DOCS / name).read_text() == pages()[name], "run `make reference`"
 
