@@ -16,6 +16,7 @@ from typing import Protocol
 
 from lb4.address import IPAddress
 from lb4.model import Rate
+from lb4.schedulers import turn
 
 CLIENTS_MAX = 65536
 CELLS = 1 << 16
@@ -111,7 +112,8 @@ class SharedMemory:
         self.size = memory_size(workers)
         view = memoryview(mmap.mmap(descriptor, self.size))
         self.rows = [view[n * CELLS * COUNT : (n + 1) * CELLS * COUNT].cast("i") for n in range(workers)]
-        self.due = view[workers * CELLS * COUNT :].cast("d")
+        self.due = view[workers * CELLS * COUNT : CELLS * (workers * COUNT + TIME)].cast("d")
+        self.turns = view[CELLS * (workers * COUNT + TIME) :].cast("I")
         self.own = self.rows[index]
         for cell in range(CELLS):
             self.own[cell] = 0
@@ -123,7 +125,7 @@ class SharedMemory:
 
 def memory_size(workers: int) -> int:
     """Bytes of memory that so many workers share."""
-    return CELLS * (workers * COUNT + TIME)
+    return CELLS * (workers * COUNT + TIME) + turn.CELLS * turn.SIZE
 
 
 def shared_memory(workers: int) -> int:
@@ -133,14 +135,16 @@ def shared_memory(workers: int) -> int:
     return descriptor
 
 
-def ledgers_of(index: int, told: Sequence[str]) -> Callable[[str], Ledger]:
-    """By name, the counts of worker `index`. told: its words on the command line, COUNTS and WORKERS, or none.
+def shared_with(index: int, told: Sequence[str]) -> tuple[Callable[[str], Ledger], turn.Turns]:
+    """By name, the counts of a listener and the turn of a service in worker `index`.
 
-    COUNTS is the descriptor of the memory that so many WORKERS share; without one it counts for itself.
+    told: the worker's words on the command line, COUNTS and WORKERS, or none. COUNTS is the descriptor of the memory
+    that so many WORKERS share; without one the worker is by itself.
     """
     if len(told) < 2 or int(told[0]) < 0:
-        return lambda _: OwnLedger()
-    return SharedMemory(int(told[0]), int(told[1]), index).ledger
+        return lambda _: OwnLedger(), turn.own_turns
+    memory = SharedMemory(int(told[0]), int(told[1]), index)
+    return memory.ledger, turn.turns_in(memory.turns)
 
 
 class SharedLedger:

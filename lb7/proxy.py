@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from lb4.address import Bind
 from lb4.ledger import Ledger, OwnLedger
 from lb4.model import Backend, Service
+from lb4.schedulers.turn import Turns, own_turns
 from lb7.backend_connections import BackendConnections
 from lb7.files import Files
 from lb7.http1.client_side import ClientConnection
@@ -38,16 +39,15 @@ class Proxy:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        index: int = 0,
         ledgers: Callable[[str], Ledger] = lambda _: OwnLedger(),
+        turns: Turns = own_turns,
     ) -> None:
-        """index: the worker's number; workers begin their turns at different backends.
-
-        ledgers: by listener, where the connections that are open are counted, for all workers together.
+        """For all workers together, ledgers: by listener, where the connections that are open are counted; turns: by
+        service, whose turn it is.
         """
         self.loop = loop
         self._ledgers = ledgers
-        self._index = index
+        self._turns = turns
         self.listeners: dict[str, ListenerState] = {}
         self.services: dict[str, ServiceState] = {}
         self._outbox = Outbox(loop)
@@ -64,9 +64,8 @@ class Proxy:
         balancer, files = part.balancer, part.files
         contexts = {name: ServerContext(each.tls, files) for name, each in balancer.listeners.items() if each.tls}
         outbound = {name: _backend_context(model, files) for name, model in balancer.services.items()}
-        services = {
-            name: self.services.get(name) or ServiceState(name, self._connections, self._index) for name in outbound
-        }
+        known, connect, turns = self.services, self._connections, self._turns
+        services = {name: known.get(name) or ServiceState(name, connect, turns(name)) for name in outbound}
         counts = {name: self._counts_of(name) for name in balancer.listeners}
         plans = {
             name: self._planner.plan(model, services, files, counts[name]) for name, model in balancer.listeners.items()

@@ -17,6 +17,7 @@ from lb4.affinity import AffinityTable
 from lb4.model import Affinity, Backend, SchedulerKind, Service
 from lb4.schedulers.picker import Picker
 from lb4.schedulers.slots import seed
+from lb4.schedulers.turn import Turn
 from lb7.affinity import cookie_of
 from lb7.backend_connections import BackendConnections
 from lb7.ejection import Record, observe_failure
@@ -71,8 +72,8 @@ Connector = Callable[[HttpService, Backend], BackendConnections]
 class ServiceState:
     """One service, as this worker sees it."""
 
-    def __init__(self, name: str, connect: Connector, turn: int = 0) -> None:
-        """connect: makes the connections of a new backend. turn: where its turns begin."""
+    def __init__(self, name: str, connect: Connector, turn: Turn | None = None) -> None:
+        """connect: makes the connections of a new backend. turn: the one that all workers share."""
         self.name = name
         self.model = HttpService(Service(name))
         self._connect = connect
@@ -85,8 +86,7 @@ class ServiceState:
         self.max_queued = 0
         self._affinity: Affinity | None = None
         self.table: AffinityTable | None = None
-        self.picker = Picker(SchedulerKind.ROUND_ROBIN, ())
-        self._first_turn = turn
+        self.picker = Picker(SchedulerKind.ROUND_ROBIN, (), turn)
         self.eligible: Sequence[BackendState] = ()
 
     def update(self, model: HttpService, workers: int, retls: bool) -> None:
@@ -133,8 +133,7 @@ class ServiceState:
         eligible = service.eligible()
         standing = tuple(b for b in eligible if not self.backends[str(b)].record.ejected(now)) or eligible
         self.eligible = [self.backends[str(b)] for b in standing]
-        self.picker = Picker(service.scheduler.kind, standing, self.picker.turn or self._first_turn, seed(service))
-        self._first_turn = 0
+        self.picker = Picker(service.scheduler.kind, standing, self.picker.turn, seed(service))
         kind = service.scheduler.kind
         self.needs_key = service.affinity is not None or kind in (SchedulerKind.SOURCE_HASH, SchedulerKind.MAGLEV)
         self._counts = service.scheduler.kind is SchedulerKind.LEAST_CONNECTIONS

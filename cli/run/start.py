@@ -41,14 +41,16 @@ async def _supervise(path: Path, configuration: Configuration, context: Context)
 @contextmanager
 def temporary_directories(environment: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
     """The environment, with a directory of our own in place of a default one that this user may not write."""
+    defaults = {"LBCTL_RUN_DIR": run_directory({}), "LBCTL_STATE_DIR": state_directory({})}
+    missing = {name: default for name, default in defaults.items() if not (environment.get(name) or _writable(default))}
+    if not missing:
+        yield environment
+        return
     with tempfile.TemporaryDirectory(prefix="lbctl-") as own:
-        where = dict(environment)
-        for name, default in (("LBCTL_RUN_DIR", run_directory({})), ("LBCTL_STATE_DIR", state_directory({}))):
-            if not where.get(name) and not _writable(default):
-                where[name] = own
-                words = "a directory of this run alone is used: other commands find it by this variable"
-                event(logging.WARNING, words, variable=f"{name}={own}", instead_of=default)
-        yield where
+        for name, default in missing.items():
+            words = "a directory of this run alone is used: other commands find it by this variable"
+            event(logging.WARNING, words, variable=f"{name}={own}", instead_of=default)
+        yield {**environment, **dict.fromkeys(missing, own)}
 
 
 def _writable(directory: Path) -> bool:

@@ -14,8 +14,9 @@ from collections.abc import Callable
 
 import uvloop
 
-from lb4.ledger import Ledger, ledgers_of
+from lb4.ledger import Ledger, shared_with
 from lb4.model import Backend, BackendTls, Service
+from lb4.schedulers.turn import Turns
 from lb4.terminate.door import Secure
 from lb4.terminate.model import TerminatePart
 from lb4.terminate.terminator import Terminator
@@ -29,9 +30,9 @@ ORPHAN_DRAIN = 5.0
 """Seconds that connections have left when the supervisor died."""
 
 
-async def serve(channel: WorkerEnd, ledgers: Callable[[str], Ledger]) -> None:
+async def serve(channel: WorkerEnd, ledgers: Callable[[str], Ledger], turns: Turns) -> None:
     """Until the supervisor says Drain, or is gone."""
-    terminator = Terminator(asyncio.get_running_loop(), ledgers)
+    terminator = Terminator(asyncio.get_running_loop(), ledgers, turns)
     sweeping = asyncio.create_task(terminator.sweep())
     contexts: dict[str, ServerContext] = {}
     seconds = ORPHAN_DRAIN
@@ -106,9 +107,9 @@ def main() -> None:
     COUNTS is the memory in which so many WORKERS count together. RIGHTS are the capabilities it keeps, by number.
     """
     channel = WorkerEnd(socket.socket(fileno=int(sys.argv[1])))
-    ledgers = ledgers_of(int(sys.argv[3]), sys.argv[4:])
+    shared = shared_with(int(sys.argv[3]), sys.argv[4:])
     drop(sys.argv[2], keep=tuple(map(int, filter(None, sys.argv[6].split(",")))))
-    uvloop.run(serve(channel, ledgers))
+    uvloop.run(serve(channel, *shared))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from lb4.packet.decision import Pick, Picks, SchedulerFailed
 from lb4.schedulers.jhash import scaled
 from lb4.schedulers.picker import Picker
 from lb4.schedulers.slots import BY_CLIENT, seed, slots
+from lb4.schedulers.turn import Turn
 
 Candidates = tuple[Backend, ...]
 UsersPick = Callable[[Candidates, Endpoint, Endpoint], object]
@@ -55,7 +56,7 @@ def _by_turns(service: Service, random: Callable[[], float], turn: int) -> Pick:
     def pick(backends: Candidates, client: Endpoint, target: Endpoint, active: Mapping[Endpoint, int]) -> Backend:
         picker = pickers.get(target.family)
         if picker is None or picker.backends != backends:
-            picker = pickers[target.family] = Picker(kind, backends, picker.turn if picker else turn)
+            picker = pickers[target.family] = Picker(kind, backends, picker.turn if picker else Turn([turn]))
         busy = [active.get(b.endpoint, 0) for b in backends] if kind is SchedulerKind.LEAST_CONNECTIONS else ()
         return backends[picker.place(b"", busy, random())]
 

@@ -13,13 +13,14 @@ from lb4.address import Family
 from lb4.model import Backend, SchedulerKind, Service
 from lb4.schedulers.jhash import scaled
 from lb4.schedulers.slots import BY_CLIENT, seed, slots
+from lb4.schedulers.turn import Turn
 
 Candidates = tuple[Backend, ...]
 PythonScheduler = Callable[[Candidates, bytes], Backend]
 """A user's own: called with the candidates and the client's key."""
 
 
-def picker_of(service: Service, family: Family | None = None, turn: int = 0) -> Picker:
+def picker_of(service: Service, family: Family | None = None, turn: Turn | None = None) -> Picker:
     """A service's picker over the backends that may get new flows, of one family or of both."""
     return Picker(service.scheduler.kind, service.eligible(family), turn, seed(service))
 
@@ -31,21 +32,18 @@ class Picker:
     A `python` scheduler is not run here: as in the kernel, its backends take turns.
     """
 
-    __slots__ = ("_kind", "_places", "_seed", "_turn", "backends")
+    __slots__ = ("_kind", "_places", "_seed", "backends", "turn")
 
-    def __init__(self, kind: SchedulerKind, backends: Sequence[Backend], turn: int = 0, hash_seed: int = 1) -> None:
-        """turn: where an earlier picker of the same service stood, so that a change does not start over."""
+    def __init__(
+        self, kind: SchedulerKind, backends: Sequence[Backend], turn: Turn | None = None, hash_seed: int = 1
+    ) -> None:
+        """turn: the service's, which an earlier picker of it had, so that a change does not start over."""
         self.backends = tuple(backends)
+        self.turn = turn or Turn()
         self._kind = kind
         self._seed = hash_seed
         place = {id(backend): index for index, backend in enumerate(self.backends)}
         self._places = [place[id(backend)] for backend in slots(kind, self.backends)]
-        self._turn = turn % len(self._places) if self._places else 0
-
-    @property
-    def turn(self) -> int:
-        """Where the round-robin stands."""
-        return self._turn
 
     def place(self, client: bytes, active: Sequence[int], random: float) -> int:
         """The index in `backends` of the pick; there is at least one.
@@ -71,9 +69,7 @@ class Picker:
             return int(random * len(self._places))
         if self._kind in BY_CLIENT:
             return scaled(client, self._seed, len(self._places))
-        turn = self._turn
-        self._turn = turn + 1 if turn + 1 < len(self._places) else 0
-        return turn
+        return self.turn.take(len(self._places))
 
     def _pick(self, slot: int, active: Sequence[int]) -> int:
         if self._kind is not SchedulerKind.LEAST_CONNECTIONS:

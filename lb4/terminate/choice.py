@@ -12,13 +12,16 @@ from lb4.address import Endpoint
 from lb4.affinity import AffinityTable
 from lb4.model import Backend, Service
 from lb4.schedulers.picker import picker_of
+from lb4.schedulers.turn import Turn
 
 
 class Choice:
     """The candidates of one service for one new flow after the other."""
 
-    def __init__(self, service: Service, random: Random, affinity: AffinityTable | None = None, turn: int = 0) -> None:
-        """affinity and turn: those of the service as it was before a change."""
+    def __init__(
+        self, service: Service, random: Random, affinity: AffinityTable | None = None, turn: Turn | None = None
+    ) -> None:
+        """affinity and turn: those of the service as it was before a change; turn: its workers' together."""
         self.service = service
         self._random = random
         self._affinity = affinity

@@ -17,6 +17,7 @@ from typing import Any
 from lb4.address import Bind, Endpoint
 from lb4.ledger import Ledger, OwnLedger
 from lb4.model import AdminState, Backend, Health, Protocol, Service
+from lb4.schedulers.turn import Turns, own_turns
 from lb4.terminate.choice import Choice
 from lb4.terminate.door import Door, Secure, in_the_clear
 from lb4.terminate.model import TerminateListener, TerminatePart
@@ -57,11 +58,17 @@ class Terminator:
     """Accepts, relays and counts."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, ledgers: Callable[[str], Ledger] = lambda _: OwnLedger()
+        self,
+        loop: asyncio.AbstractEventLoop,
+        ledgers: Callable[[str], Ledger] = lambda _: OwnLedger(),
+        turns: Turns = own_turns,
     ) -> None:
-        """Serves nothing yet. ledgers: by name, where what is open is counted, for all workers together."""
+        """Serves nothing yet. For all workers together, ledgers: by name, where what is open is counted; turns: by
+        service, whose turn it is.
+        """
         self._loop = loop
         self._ledgers = ledgers
+        self._turns = turns
         self._listeners: dict[str, TerminateListener] = {}
         self._choices: dict[str, Choice] = {}
         self._tallies: dict[Key, Tally] = {}
@@ -102,7 +109,9 @@ class Terminator:
 
     def _choice(self, service: Service) -> Choice:
         before = self._choices.get(service.name)
-        return Choice(service, self._random) if before is None else before.changed(service)
+        if before is not None:
+            return before.changed(service)
+        return Choice(service, self._random, turn=self._turns(service.name))
 
     def _end_stale(self) -> None:
         """Ends what is open to backends that are disabled, and UDP to those that are down or no more, too."""
