@@ -29,6 +29,8 @@ from lb4.model import (
 
 NO_LIMITS = Limits()
 HERE = Path()
+IDLE = {"tcp": 3600.0, "udp": 60.0}
+"""Seconds without a byte after which a listener of mode `terminate` ends what is open, unless it says another."""
 MODES = {mode.value: mode for mode in Mode}
 PROTOCOLS = {protocol.value: protocol for protocol in Protocol}
 
@@ -65,7 +67,7 @@ def terminate(schema: ListenerSchema, base: Path = HERE) -> Terminate:
         from cli.config.build_http import tls
     return Terminate(
         connect_timeout=5.0 if times.connect is None else times.connect,
-        idle_timeout=3600.0 if times.idle is None else times.idle,
+        idle_timeout=IDLE[schema.protocol] if times.idle is None else times.idle,
         trusted=() if schema.proxy_protocol is None else tuple(schema.proxy_protocol.trusted),
         transparent=schema.transparent,
         sni=dict(schema.sni),

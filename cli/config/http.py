@@ -131,7 +131,7 @@ class TimeoutKeys(Keys):
     """Mode `http`: for the head of the response, after the request was sent. Default 60s."""
     idle: Duration | None = None
     """Without a byte in either direction. Default 60s in mode `http`, 1h in mode `terminate`; for UDP, until the
-    client's exchange is forgotten."""
+    client's exchange is forgotten: 60s."""
     request: Duration | None = None
     """Mode `http`: for all of one exchange. Default: without end."""
 

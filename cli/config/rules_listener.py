@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from cli.config.errors import KeyPath, Problem, listed, meant, shown
+from cli.config.rules_terminate import limit_problems, service_fit_problems, terminate_problems
 from cli.config.schema import ListenerSchema
 from lb4.model import KERNEL_MODES, Listener, Mode, Protocol, SchedulerKind, Service
 
@@ -15,7 +16,7 @@ PACKET_MODES = KERNEL_MODES | {Mode.PACKET}
 KEY_MODES: dict[str, tuple[Mode, ...]] = {
     "snat": (Mode.NAT, Mode.PACKET),
     "tls": (Mode.TERMINATE, Mode.HTTP),
-    "proxy_protocol": (Mode.TERMINATE, Mode.HTTP),
+    "proxy_protocol": (Mode.TERMINATE,),
     "timeouts": (Mode.TERMINATE, Mode.HTTP),
     "transparent": (Mode.TERMINATE,),
     "sni": (Mode.TERMINATE,),
@@ -32,6 +33,9 @@ def listener_problems(schema: ListenerSchema, listener: Listener, services: Mapp
     yield from _binds(listener, path)
     yield from _snat(listener, path)
     yield from _services(schema, listener, services, path)
+    yield from limit_problems(schema, listener, path)
+    if listener.mode is Mode.TERMINATE:
+        yield from terminate_problems(schema, listener, path)
     if listener.mode in HTTP_KEYS:
         yield from schema.problems(path)
 
@@ -93,6 +97,7 @@ def _services(
             yield Problem((*path, *place), f"there is no service {shown(name)}{choice}")
         else:
             yield from _fits(listener, service, (*path, *place))
+            yield from service_fit_problems(listener, service, (*path, *place))
 
 
 def _fits(listener: Listener, service: Service, place: KeyPath) -> Iterator[Problem]:

@@ -40,7 +40,7 @@ class ProxyProtocolSchema(Keys):
     """PROXY protocol from those in front of the balancer."""
 
     trusted: Annotated[list[Prefix], Field(min_length=1)]
-    """The senders whose PROXY protocol header is believed; from anybody else it ends the connection."""
+    """The senders whose PROXY protocol header is believed and demanded; from others none is looked for."""
 
 
 class ListenerSchema(HttpListenerKeys):
@@ -69,9 +69,10 @@ class ListenerSchema(HttpListenerKeys):
     """The source addresses that backends see in modes `nat` and `packet`; several share the load. Empty: the address
     of the interface that leads to the backend."""
     proxy_protocol: ProxyProtocolSchema | None = None
-    """Modes `terminate` and `http`: take the client's address from a PROXY protocol header (v1 or v2)."""
+    """Mode `terminate`: take the client's address from a PROXY protocol header (v1 or v2)."""
     transparent: bool = False
-    """Mode `terminate`: the backend sees the client's address. Takes root and routes back through the balancer."""
+    """Mode `terminate`: the backend sees the client's address. Takes root, and answers that come back through the
+    balancer and are handed to it there: docs/terminate.md says how."""
     sni: dict[Text, Name] = {}
     """Mode `terminate`: TLS is passed through to the service of the server name asked for, exact or `*.wildcard`;
     other names go to `service`."""

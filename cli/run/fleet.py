@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cli.config.model import Configuration
+from cli.operations.context import may_administer
 from cli.run.parts import MODULES, SINGLE, SOCKET_KINDS, SOCKET_MODES, listeners_of, rights_of
 from cli.run.sockets import BindError, close_sockets, open_sockets, ports_of
 from cli.run.workers import Heard, Worker
@@ -59,6 +60,13 @@ def _files(configuration: Configuration) -> Files:
     return files
 
 
+def _allowed(configuration: Configuration) -> None:
+    """Raises BindError where a listener has addresses of clients and this process may not."""
+    transparent = [name for name, each in configuration.terminate.items() if each.transparent]
+    if transparent and not may_administer():
+        raise BindError(f"listener {transparent[0]}: transparent takes root, or CAP_NET_ADMIN")
+
+
 class Fleet:
     """Starts, feeds and ends workers."""
 
@@ -78,6 +86,7 @@ class Fleet:
 
     def prepare(self, configuration: Configuration) -> Prepared:
         """Opens the sockets that the configuration needs and the fleet has not. Raises BindError, FileError."""
+        _allowed(configuration)
         prepared = Prepared(configuration, _files(configuration))
         try:
             for kind in SOCKET_KINDS:

@@ -9,6 +9,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import resource
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,9 +28,16 @@ def run(path: Path, environment: Mapping[str, str]) -> None:
     if configuration.needs_kernel and not may_administer():
         raise OperationError("this takes root for nat, gateway and packet listeners (try: sudo lbctl run …)")
     to_standard_error()
+    _allow_many_files()
     with temporary_directories(environment) as where, only_one(run_directory(where)):
         to_events(state_directory(where))
         asyncio.run(_supervise(path, configuration, local_context(where)))
+
+
+def _allow_many_files() -> None:
+    """Every connection takes a descriptor: as many as may be had without asking, for the workers too."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _supervise(path: Path, configuration: Configuration, context: Context) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from typing import cast
 
 from lb4.address import Endpoint, parse_ip
@@ -35,6 +36,8 @@ class Side(asyncio.Protocol):
 
     peer: Side
     transport: asyncio.Transport
+    forward: Callable[[bytes], None]
+    """Writes to the other side."""
 
     def __init__(self, relay: Relay) -> None:
         self.relay = relay
@@ -44,7 +47,7 @@ class Side(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes for the other side."""
         self.received += len(data)
-        self.peer.transport.write(data)
+        self.forward(data)
 
     def eof_received(self) -> bool:
         """The end of what this side sends; the other direction goes on where the transport can half-close."""
@@ -76,6 +79,7 @@ class BackendSide(Side):
         super().__init__(relay)
         # A backend that speaks first may do so before the relay has joined the two.
         self.peer = relay.client
+        self.forward = relay.client.transport.write
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Takes the transport."""
@@ -101,7 +105,7 @@ class ClientSide(Side):
         """Bytes for the backend, or for finding out which."""
         if self.connected:
             self.received += len(data)
-            self.peer.transport.write(data)
+            self.forward(data)
         else:
             self.first += data
             self.relay.opening()
@@ -219,6 +223,7 @@ class Relay:
         assert self.tally is not None
         self.tally.total += 1
         self.backend, side.peer, self.client.peer = side, self.client, side
+        side.forward, self.client.forward = self.client.transport.write, side.transport.write
         self.source = endpoint_of(side.transport, "sockname")
         if service.proxy_protocol:
             side.transport.write(build(service.proxy_protocol, what.client, what.target))
