@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from dataclasses import replace
 
 import pytest
 
 from lb4.address import Bind, Endpoint, parse_endpoint, parse_ip
-from lb4.model import Backend, Listener, Mode, Protocol, Service
+from lb4.model import AdminState, Backend, Health, Listener, Mode, Protocol, Service
 from lb4.terminate.model import TerminateListener, TerminatePart
 from lb4.terminate.terminator import Terminator
 
@@ -19,6 +20,13 @@ def bound(kind: socket.SocketKind = socket.SOCK_STREAM) -> socket.socket:
     sock = socket.socket(socket.AF_INET, kind)
     sock.setblocking(False)
     sock.bind(("127.0.0.1", 0))
+    if kind == socket.SOCK_DGRAM:
+        # A port that was asked for is kept by the kernel when the socket is connected and disconnected.
+        port = sock.getsockname()[1]
+        sock.close()
+        sock = socket.socket(socket.AF_INET, kind)
+        sock.setblocking(False)
+        sock.bind(("127.0.0.1", port))
     if kind == socket.SOCK_STREAM:
         sock.listen()
     return sock
@@ -265,3 +273,77 @@ async def test_draining_waits_for_the_connections_that_are_there(terminator, ser
     writer.close()
     await draining
     assert terminator.statistics()["flows"] == []
+
+
+async def echo(reader, writer):
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(100):
+            writer.write(data)
+    writer.close()
+
+
+async def test_a_disabled_backend_loses_its_connections_at_once(terminator, servers):
+    end = await servers.start(echo)
+    address = await listening(terminator, service(end))
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(b"1")
+    assert await reader.read(1) == b"1"
+    disabled = Service("s", (Backend(end, admin=AdminState.DISABLED),))
+    terminator.change_services({"s": disabled})
+    with pytest.raises(ConnectionResetError):
+        await reader.read(1)
+    writer.close()
+
+
+@pytest.mark.parametrize(("seconds", "ends"), [(0.1, True), (0.0, False)])
+async def test_an_idle_connection_ends_after_its_time_and_0_is_without_end(terminator, servers, seconds, ends):
+    address = await listening(terminator, service(await servers.start(echo)), idle_timeout=seconds)
+    sweeping = asyncio.create_task(terminator.sweep())
+    reader, writer = await asyncio.open_connection(*address)
+    outcome = await asyncio.gather(asyncio.wait_for(reader.read(1), 2.5), return_exceptions=True)
+    assert isinstance(outcome[0], ConnectionResetError if ends else TimeoutError)
+    sweeping.cancel()
+    writer.close()
+
+
+async def test_udp_moves_when_its_backend_goes_down_and_is_refused_when_none_is_left(terminator):
+    loop = asyncio.get_running_loop()
+    transports = [
+        (await loop.create_datagram_endpoint(lambda n=name: Answering(n), local_addr=("127.0.0.1", 0)))[0]
+        for name in (b"one:", b"two:")
+    ]
+    one, two = [Backend(Endpoint(LOOPBACK, t.get_extra_info("sockname")[1])) for t in transports]
+    address = await listening(terminator, Service("s", (one, two)), protocol=Protocol.UDP)
+    with bound(socket.SOCK_DGRAM) as client:
+        client.connect(address)
+        for backends, expected in (
+            ((one, two), b"one:x"),
+            ((replace(one, health=Health.DOWN), two), b"two:x"),
+            ((one, replace(two, admin=AdminState.DISABLED)), b"one:x"),
+        ):
+            terminator.change_services({"s": Service("s", backends)})
+            client.send(b"x")
+            assert await asyncio.wait_for(loop.sock_recv(client, 100), 5) == expected
+        terminator.change_services({"s": Service("s", (replace(one, health=Health.DOWN),))})
+        client.send(b"x")
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.wait_for(loop.sock_recv(client, 100), 5)
+        terminator.change_services({"s": Service("s", (two,))})
+        client.send(b"x")
+        assert await asyncio.wait_for(loop.sock_recv(client, 100), 5) == b"two:x"
+    for transport in transports:
+        transport.close()
+
+
+async def test_a_full_backend_is_passed_over_and_all_full_resets(terminator, servers):
+    one, two = await servers.start(echo), await servers.start(echo)
+    address = await listening(terminator, service(one, two, max_connections=1))
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(2):
+            _, writer = await asyncio.open_connection(*address)
+            stack.callback(writer.close)
+        await asyncio.sleep(0.05)
+        with pytest.raises(ConnectionResetError):
+            await asked(address, b"x")
+    assert [row["active"] for row in terminator.statistics()["backends"]] == [1, 1]
+    assert terminator.statistics()["refused"] == {"l": {"no backend": 1}}
