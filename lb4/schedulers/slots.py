@@ -18,7 +18,7 @@ BY_CLIENT = frozenset({SchedulerKind.SOURCE_HASH, SchedulerKind.MAGLEV})
 def slots(kind: SchedulerKind, backends: Sequence[Backend]) -> list[Backend]:
     """The backend of each slot, for a scheduler and the backends that may get new flows."""
     if kind in BY_CLIENT:
-        backends = sorted(backends, key=lambda backend: backend.endpoint)
+        backends = sorted(backends, key=lambda backend: (backend.endpoint.ip.version, backend.endpoint))
     weights = [backend.weight for backend in backends]
     if kind is SchedulerKind.MAGLEV:
         places = maglev.table([str(backend) for backend in backends], weights)

@@ -11,6 +11,7 @@ from lb4.model import Backend, Scheduler, SchedulerKind, Service
 from lb4.schedulers import maglev, smooth
 from lb4.schedulers.jhash import jhash, scaled
 from lb4.schedulers.picker import picker_of
+from lb4.schedulers.slots import slots
 
 CYCLES = [
     ((3, 1), "abaa"),
@@ -114,3 +115,9 @@ def test_a_client_keeps_its_backend_whatever_the_order_of_the_file(kind: Schedul
     firsts = [next(one.candidates(client, (0, 0, 0), 0.0)) for client in clients]
     assert firsts == [next(other.candidates(client, (0, 0, 0), 0.0)) for client in clients]
     assert len(set(firsts)) == 3
+
+
+@pytest.mark.parametrize("kind", SchedulerKind)
+def test_backends_of_both_families_have_slots(kind: SchedulerKind) -> None:
+    both = (*BACKENDS, Backend(parse_endpoint("[2001:db8::1]:80"), 1))
+    assert {str(backend) for backend in slots(kind, both)} == {str(backend) for backend in both}
