@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable
 from http.client import HTTPException
 from importlib import import_module
-from subprocess import CalledProcessError
+from json import JSONDecodeError
+from subprocess import CalledProcessError, TimeoutExpired
 
 import click
 
@@ -60,7 +61,7 @@ def _play(name: str) -> Report:
     except CalledProcessError as error:
         said = error.stderr.decode(errors="replace").strip()
         raise OperationError(f"the scene {name} could not be played: {said or error}") from None
-    except (OSError, HTTPException, ServerFailed) as error:
+    except (OSError, HTTPException, ServerFailed, TimeoutExpired, JSONDecodeError) as error:
         raise OperationError(f"the scene {name} could not be played: {error}") from None
     if not wants_json():
         click.echo(text(report))

@@ -105,7 +105,11 @@ class Stage:
         for process in self._runs:
             process.terminate()
         for process in self._runs:
-            process.wait(PATIENCE)
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
         for process in self.servers.values():
             process.kill()
             process.wait()

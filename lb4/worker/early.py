@@ -15,8 +15,8 @@ from pathlib import Path
 from types import ModuleType
 
 OWN = ("lb4", "lb7")
-OTHERS = {"dns": "dns.rdtypes", "passlib": "passlib.handlers"}
-"""Packages that import parts of theirs when they are first needed, and which parts."""
+OTHERS = {"dns": "dns", "passlib": "passlib.handlers"}
+"""Packages that import parts of theirs when they are first needed, and where those are."""
 SEARCHABLE = 0o001
 
 

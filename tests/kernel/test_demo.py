@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import dns
 import pytest
 
 from cli.lab import abandoned, namespaces, place
@@ -83,11 +84,12 @@ def test_wrong_usage(arguments: tuple[str, ...], status: int) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_checkout_that_only_root_can_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scene", ["nat", "http"])
+def test_a_checkout_that_only_root_can_read(scene: str, tmp_path: Path) -> None:
     """As below /root, or a home directory of Debian's: workers that gave up root import nothing from there."""
     tmp_path.chmod(0o700)
-    for package in ("lb4", "lb7", "cli"):
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    command = [sys.executable, "-m", "cli", "demo", "nat"]
+    for package in (ROOT / "lb4", ROOT / "lb7", ROOT / "cli", Path(dns.__path__[0])):
+        shutil.copytree(package, tmp_path / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "cli", "demo", scene]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=90)
     assert done.returncode == 0, done.stdout + done.stderr
