@@ -22,7 +22,7 @@ from lb7.auth.verdict import ALLOWED, Allowed
 from lb7.message import RequestHead, RequestSection
 
 if TYPE_CHECKING:
-    from lb7.service_state import BackendState
+    from lb7.backends.service_state import BackendState
 
 FLUSH_LINES = 128
 BACKLOG_BYTES = 8 * 1024 * 1024

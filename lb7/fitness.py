@@ -43,13 +43,13 @@ def _makings(balancer: HttpBalancer, files: Files) -> Iterator[Making]:
 
 
 def _server(tls: Tls, files: Files) -> object:
-    from lb7.tls import server_context
+    from lb7.tls.contexts import server_context
 
     return server_context(tls, files)
 
 
 def _backend(tls: BackendTls, files: Files) -> object:
-    from lb7.tls import backend_context
+    from lb7.tls.contexts import backend_context
 
     return backend_context(tls, files)
 
@@ -62,7 +62,7 @@ def doubtful(balancer: HttpBalancer, files: Files, now: datetime) -> tuple[str, 
 def _doubts(listener: HttpListener, files: Files, now: datetime) -> Iterator[str]:
     if listener.tls is None:
         return
-    from lb7.certificates import complaints, load
+    from lb7.tls.certificates import complaints, load
 
     for pair in listener.tls.certificates:
         if pair.cert in files and pair.key in files:

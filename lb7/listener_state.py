@@ -22,21 +22,21 @@ from lb4.model import IPNetwork
 from lb7.access_log import AccessLogFile, Format, Unread
 from lb7.auth.gate import Gates
 from lb7.auth.verdict import ConnectionInfo
-from lb7.deadlines import Deadlines
-from lb7.forwarding import is_trusted, own_text, real_client
-from lb7.handler import AuthRefused, Handler
+from lb7.exchange.deadlines import Deadlines
+from lb7.exchange.forwarding import is_trusted, own_text, real_client
+from lb7.exchange.handler import AuthRefused, Handler
+from lb7.exchange.outbox import Outbox
 from lb7.measures import Cells, Measures, bucket_of
 from lb7.model import Forward, HttpLimits, HttpListener
-from lb7.outbox import Outbox
-from lb7.path import TargetError, normalised_target
 from lb7.refusal import BAD_REQUEST, METHOD_REFUSED, Refused, phrase
-from lb7.routing import RouteTable
-from lb7.tls import client_certificate
+from lb7.routes.path import TargetError, normalised_target
+from lb7.routes.table import RouteTable
+from lb7.tls.contexts import client_certificate
 
 if TYPE_CHECKING:
-    from lb7.exchange import Exchange
+    from lb7.exchange.exchange import Exchange
+    from lb7.exchange.outbound import Outbound
     from lb7.http1.client_side import ClientConnection
-    from lb7.outbound import Outbound
 
 Decision = tuple[str, str, str, Handler]
 """Method, host and target of a request, and its handler."""

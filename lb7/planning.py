@@ -11,16 +11,16 @@ from typing import Generic, TypeVar
 
 from lb7.access_log import AccessLogFile, Format, json_line, template
 from lb7.auth.gate import Gates
-from lb7.deadlines import Deadlines
+from lb7.backends.service_state import ServiceState
+from lb7.exchange.deadlines import Deadlines
+from lb7.exchange.handler import Handler, Waits
+from lb7.exchange.outbound import Outbound
 from lb7.files import Files
-from lb7.handler import Handler, Waits
 from lb7.http1.client_side import ClientConnection
 from lb7.listener_state import ListenerPlan, Waiting
 from lb7.measures import Cells
 from lb7.model import AccessLog, Forward, HttpListener, Route, Timeouts
-from lb7.outbound import Outbound
-from lb7.routing import compile_routes
-from lb7.service_state import ServiceState
+from lb7.routes.table import compile_routes
 
 LINGER = 2.0
 """Seconds that a refused client is still read."""

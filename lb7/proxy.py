@@ -15,18 +15,18 @@ from lb4.address import Bind
 from lb4.ledger import Ledger, OwnLedger
 from lb4.model import Backend, Service
 from lb4.schedulers.turn import Turns, own_turns
-from lb7.backend_connections import BackendConnections
+from lb7.backends.connections import BackendConnections
+from lb7.backends.service_state import ServiceState
+from lb7.exchange.outbox import Outbox
 from lb7.files import Files
 from lb7.http1.client_side import ClientConnection
 from lb7.listener_state import ListenerPlan, ListenerState
 from lb7.measures import Cells
 from lb7.model import HttpService
-from lb7.outbox import Outbox
 from lb7.part import HttpPart
 from lb7.planning import Planner
 from lb7.report import statistics_of
-from lb7.service_state import ServiceState
-from lb7.tls import ServerContext, backend_context, backend_server_name
+from lb7.tls.contexts import ServerContext, backend_context, backend_server_name
 
 FLUSH = 0.25
 """Seconds between two writes of a quiet access log."""

@@ -18,10 +18,10 @@ from collections.abc import Collection, Iterator, Mapping
 from time import monotonic
 
 from lb4.address import Endpoint, parse_ip
+from lb7.backends.service_state import BackendState, ServiceState
 from lb7.http1.client_side import ClientConnection
 from lb7.listener_state import ListenerState
 from lb7.measures import Measures, total
-from lb7.service_state import BackendState, ServiceState
 
 Row = Mapping[str, object]
 

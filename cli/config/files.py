@@ -30,8 +30,8 @@ def file_warnings(configuration: Configuration) -> tuple[str, ...]:
 def _judged(configuration: Configuration, files: dict[str, bytes]) -> tuple[str, ...]:
     if not files:
         return ()
-    from lb7.certificates import now
     from lb7.fitness import doubtful, unfit
+    from lb7.tls.certificates import now
 
     wrong = unfit(configuration.http, files, configuration.terminated_tls)
     if wrong:

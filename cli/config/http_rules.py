@@ -11,7 +11,7 @@ from cli.config.build_http import routes
 from cli.config.errors import KeyPath, Problem, listed
 from cli.config.http import HeaderChangesSchema, HttpListenerKeys, MatchSchema, RouteSchema, TlsSchema, ValueMatchSchema
 from cli.config.http_auth import AuthSchema, JwtAuthSchema
-from lb7.reachability import unreachable
+from lb7.routes.reachability import unreachable
 
 ACTIONS = ("service", "split", "redirect", "respond")
 FORWARDING_KEYS = ("rewrite", "timeouts", "retries")

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from cli.config.errors import shown
-from lb7.path import TargetError, normalised_path
+from lb7.routes.path import TargetError, normalised_path
 
 HOST = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]*)(\.[a-z0-9_]([a-z0-9_-]*))*|\[[0-9a-f:.]+\]")
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

@@ -13,8 +13,8 @@ from cli.operations.documents import CandidateDocument, ExplainDocument
 from cli.operations.error import OperationError
 from lb4.address import AddressError, parse_ip
 from lb4.model import Balancer, Service
-from lb7.explain import Outcome, Request, explain
 from lb7.model import Forward, Header, HttpListener, Route
+from lb7.routes.explain import Outcome, Request, explain
 
 PORTS = {"http": 80, "https": 443}
 

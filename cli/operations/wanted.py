@@ -15,7 +15,7 @@ from cli.state import Override, Overrides, Remembered
 from lb4.address import Endpoint, IPAddress
 from lb4.health.ramp import ramped
 from lb4.model import Backend, Balancer, Health, Service
-from lb7.resolution import with_addresses
+from lb7.names.resolution import with_addresses
 
 if TYPE_CHECKING:
     from cli.config.model import Configuration

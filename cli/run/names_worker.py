@@ -16,8 +16,8 @@ from cli.run.names import Names
 from lb4.worker.channel import WorkerEnd
 from lb4.worker.messages import Configure, Drain
 from lb4.worker.privileges import drop
-from lb7.dns import Resolver, Watch
-from lb7.resolution import Known
+from lb7.names.lookup import Resolver, Watch
+from lb7.names.resolution import Known
 
 SETTLE = 3.0
 """Seconds that the first lookups may hold up the start."""

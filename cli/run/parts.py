@@ -18,8 +18,8 @@ from lb4.packet.part import AssistPart, PacketPart
 from lb4.terminate.model import TerminateListener, TerminatePart
 from lb4.worker.privileges import CAP_NET_ADMIN
 from lb7.files import BackendTlsFiles, Files, TlsFiles
+from lb7.names.resolution import names_of
 from lb7.part import HttpPart
-from lb7.resolution import names_of
 
 MODULES = {
     "http": "lb7.worker",

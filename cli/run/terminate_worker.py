@@ -24,7 +24,7 @@ from lb4.worker.channel import WorkerEnd
 from lb4.worker.messages import Adopt, AskStatistics, Configure, Drain, Message, Release, ServicesChanged
 from lb4.worker.privileges import drop
 from lb7.files import BackendTlsFiles, FileError, TlsFiles
-from lb7.tls import ServerContext, backend_context, backend_server_name
+from lb7.tls.contexts import ServerContext, backend_context, backend_server_name
 
 ORPHAN_DRAIN = 5.0
 """Seconds that connections have left when the supervisor died."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from lb7.outbox import Outbox
+from lb7.exchange.outbox import Outbox
 
 LINGER_BYTES = 1024 * 1024
 """What a client may still send after it was refused, so that it reads the answer before the reset."""

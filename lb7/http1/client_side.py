@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from lb4.admission import Refused as Denial
 from lb7.auth.verdict import ConnectionInfo
-from lb7.deadlines import Deadlines
-from lb7.exchange import Exchange
+from lb7.exchange.deadlines import Deadlines
+from lb7.exchange.exchange import Exchange
 from lb7.fields import Field
 from lb7.http1.body import BadBody, BodyReader, reader_of
 from lb7.http1.byte_side import ByteSide

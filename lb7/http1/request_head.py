@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from json.encoder import encode_basestring_ascii
 
+from lb7.exchange.forwarding import request_fields, upgrade_text
 from lb7.fields import TOKEN, BadField, Kind, parse_line, recall
-from lb7.forwarding import request_fields, upgrade_text
 from lb7.http1.framing import connection_options, content_length, is_chunked
 from lb7.message import CHUNKED, RequestHead, RequestSection
 from lb7.model import HttpLimits

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
+from lb7.exchange.forwarding import VIA, response_fields
 from lb7.fields import BadField, Field, Kind, parse_line, recall
-from lb7.forwarding import VIA, response_fields
 from lb7.http1.framing import connection_options, content_length, is_chunked
 from lb7.message import CHUNKED, UNTIL_CLOSE, ResponseHead
 from lb7.refusal import BAD_RESPONSE, Refused

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lb7.model import Match, Respond, Route, ValueMatch, ValueTest, no_route
-from lb7.path import TargetError, normalised_target
-from lb7.reachability import unreachable
-from lb7.routing import compile_routes
+from lb7.routes.path import TargetError, normalised_target
+from lb7.routes.reachability import unreachable
+from lb7.routes.table import compile_routes
 
 SEGMENTS = ["a", "b", "ab", "c"]
 HOSTS = ["x.org", "a.x.org", "b.a.x.org", "y.org"]

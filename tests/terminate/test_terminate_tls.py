@@ -14,7 +14,7 @@ from lb4.terminate.model import TerminateListener, TerminatePart
 from lb4.terminate.terminator import Terminator
 from lb7.files import BackendTlsFiles, TlsFiles
 from lb7.model import Certificate, Tls
-from lb7.tls import ServerContext
+from lb7.tls.contexts import ServerContext
 from tests.certificate import authority, issued
 from tests.terminate.test_terminate import LOOPBACK, Bind, bound
 

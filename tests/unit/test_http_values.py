@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lb7.access_log import Clock, LogError, Unread, json_line, template, where
-from lb7.affinity import cookie_of, cookie_value
-from lb7.deadlines import overdue
-from lb7.ejection import Record, observe_failure
+from lb7.backends.affinity import cookie_of, cookie_value
+from lb7.backends.ejection import Record, observe_failure
+from lb7.backends.kept import Kept
+from lb7.backends.retrying import BUDGET_FLOOR, Budget, may_retry, may_retry_status
+from lb7.exchange.deadlines import overdue
 from lb7.fields import BadField, parse_line
 from lb7.http1.body import BadBody, ChunkedReader, LengthReader, chunk, last_chunk
-from lb7.kept import Kept
 from lb7.measures import BOUNDS, bucket_of
 from lb7.model import Ejection, Retries
-from lb7.retrying import BUDGET_FLOOR, Budget, may_retry, may_retry_status
 
 
 def test_the_most_recent_connection_is_taken_and_the_oldest_goes() -> None:

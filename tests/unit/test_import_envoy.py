@@ -11,7 +11,7 @@ from cli.config.errors import ConfigError
 from cli.config.loader import load
 from cli.envoy.convert import imported
 from lb7.model import NO_ROUTE_NAME, HttpListener
-from lb7.routing import compile_routes
+from lb7.routes.table import compile_routes
 
 V3 = "type.googleapis.com/envoy.extensions."
 FRAGMENT = """

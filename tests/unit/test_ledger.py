@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from lb4.address import parse_ip
-from lb4.ledger import Ledger, OwnLedger, SharedMemory, ledgers_of, shared_memory
+from lb4.ledger import Ledger, OwnLedger, SharedMemory, shared_memory, shared_with
 from lb4.model import Rate
 
 A, B = parse_ip("192.0.2.1"), parse_ip("2001:db8::1")
@@ -65,6 +65,6 @@ def test_two_listeners_do_not_count_together(memory: int) -> None:
 
 @pytest.mark.parametrize("told", [[], ["-1", "2", ""]])
 def test_without_memory_everybody_counts_for_himself(told: list[str]) -> None:
-    made: Callable[[str], Ledger] = ledgers_of(0, told)
+    made: Callable[[str], Ledger] = shared_with(0, told)[0]
     made("l").add(A, 1)
     assert made("l").live(A) == 0

@@ -18,8 +18,8 @@ import pytest
 
 from lb4.address import IPAddress, parse_endpoint
 from lb4.model import AdminState, Backend, DnsBackend, Health, Service
-from lb7.dns import Resolver, Watch, hosts_addresses
-from lb7.resolution import Answer, Known, learned, names_of, wait, with_addresses
+from lb7.names.lookup import Resolver, Watch, hosts_addresses
+from lb7.names.resolution import Answer, Known, learned, names_of, wait, with_addresses
 
 
 def ips(*texts: str) -> tuple[IPAddress, ...]:

@@ -3,10 +3,10 @@
 import pytest
 
 from lb7.model import Match, Redirect, Respond, Rewrite, Route, ValueMatch, ValueTest, no_route
-from lb7.path import TargetError, normalised_target, route_key
-from lb7.reachability import unreachable
-from lb7.rewriting import location, rewritten_target
-from lb7.routing import bare_host, compile_routes
+from lb7.routes.path import TargetError, normalised_target, route_key
+from lb7.routes.reachability import unreachable
+from lb7.routes.rewriting import location, rewritten_target
+from lb7.routes.table import bare_host, compile_routes
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 from lb4.address import parse_endpoint
 from lb4.model import Backend, BackendTls
 from lb7.auth.verdict import ClientCertificate
-from lb7.certificates import complaints, load
 from lb7.files import FileError
 from lb7.model import Certificate, ClientCertificates, Tls
-from lb7.tls import ServerContext, backend_context, backend_server_name, client_certificate
+from lb7.tls.certificates import complaints, load
+from lb7.tls.contexts import ServerContext, backend_context, backend_server_name, client_certificate
 from tests.certificate import Signed, authority, issued
 
 CA = authority()

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lb7.model import Match, Route, ValueMatch, ValueTest
-from lb7.routing import literal_segment
+from lb7.routes.table import literal_segment
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,17 +12,17 @@ from collections.abc import Iterator, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from lb7.deadlines import Deadlines
+from lb7.exchange.deadlines import Deadlines
+from lb7.exchange.sides import Asker, Client
 from lb7.fields import Field
 from lb7.message import RequestHead
 from lb7.refusal import CONNECT_FAILED, CONNECT_TIMEOUT, NO_BACKEND, QUEUE_FULL, Refused
-from lb7.sides import Asker, Client
 
 if TYPE_CHECKING:
-    from lb7.handler import Handler
+    from lb7.backends.service_state import BackendState, ServiceState
+    from lb7.exchange.handler import Handler
     from lb7.http1.backend_side import BackendConnection
     from lb7.listener_state import ListenerPlan
-    from lb7.service_state import BackendState, ServiceState
 
 NOBODY = Refused(503, NO_BACKEND, "the service has no backend that may get requests")
 CONNECT = b"CONNECT"

@@ -18,11 +18,11 @@ from lb4.model import Affinity, Backend, SchedulerKind, Service
 from lb4.schedulers.picker import Picker
 from lb4.schedulers.slots import seed
 from lb4.schedulers.turn import Turn
-from lb7.affinity import cookie_of
-from lb7.backend_connections import BackendConnections
-from lb7.ejection import Record, observe_failure
+from lb7.backends.affinity import cookie_of
+from lb7.backends.connections import BackendConnections
+from lb7.backends.ejection import Record, observe_failure
+from lb7.backends.retrying import Budget
 from lb7.model import HttpService
-from lb7.retrying import Budget
 
 REMEMBERED = 100_000
 """Clients that one worker remembers for a service; whoever was away longest is forgotten first."""

@@ -1,6 +1,6 @@
 """The connections from a worker to one backend: opened when needed, kept for the next request, ended when long idle.
 
-The rule: what to keep is decided in lb7/kept.py; here connections are opened and closed.
+The rule: what to keep is decided in lb7/backends/kept.py; here connections are opened and closed.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import ssl
 from time import monotonic
 
 from lb4.address import Endpoint
-from lb7.deadlines import Deadlines
+from lb7.backends.kept import Kept
+from lb7.exchange.deadlines import Deadlines
+from lb7.exchange.outbox import Outbox
 from lb7.http1.backend_side import BackendConnection
-from lb7.kept import Kept
 from lb7.model import KeptConnections
-from lb7.outbox import Outbox
 
 
 class BackendConnections:

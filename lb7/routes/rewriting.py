@@ -6,8 +6,8 @@ The rule: the part that the route's match named is replaced, the rest and the qu
 from __future__ import annotations
 
 from lb7.model import Match, Redirect, Rewrite
-from lb7.path import route_key
-from lb7.routing import bare_host
+from lb7.routes.path import route_key
+from lb7.routes.table import bare_host
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 

@@ -12,11 +12,13 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from lb7.auth.verdict import ALLOWED, Allowed
-from lb7.ejection import FAILURE_STATUS
+from lb7.backends.ejection import FAILURE_STATUS
+from lb7.backends.retrying import IDEMPOTENT, may_retry, may_retry_status
+from lb7.exchange.forwarding import VIA
+from lb7.exchange.outbound import Outbound
+from lb7.exchange.sides import Client
 from lb7.fields import Field
-from lb7.forwarding import VIA
 from lb7.message import RequestHead, ResponseHead
-from lb7.outbound import Outbound
 from lb7.refusal import (
     BAD_RESPONSE,
     CLIENT_GONE,
@@ -27,12 +29,10 @@ from lb7.refusal import (
     Refused,
     phrase,
 )
-from lb7.retrying import IDEMPOTENT, may_retry, may_retry_status
-from lb7.sides import Client
 
 if TYPE_CHECKING:
+    from lb7.backends.service_state import BackendState
     from lb7.listener_state import ListenerPlan, ListenerState
-    from lb7.service_state import BackendState
 
 CLIENT_CLOSED = 499
 """nginx's status for a client that left before its answer; only the log sees it."""

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from lb7.auth.header import HeaderAuthenticator
 from lb7.auth.model import ApiKeyAuth, Auth, BasicAuth, ForwardAuth, HeaderAuth, JwtAuth
 from lb7.auth.verdict import ConnectionInfo, Refused
-from lb7.conditions import described, header_value
 from lb7.model import Forward, Header, HttpListener, Match, Redirect, Respond, Rewrite, Route
-from lb7.path import TargetError, normalised_target
-from lb7.rewriting import location, rewritten_target
-from lb7.routing import compile_routes
+from lb7.routes.conditions import described, header_value
+from lb7.routes.path import TargetError, normalised_target
+from lb7.routes.rewriting import location, rewritten_target
+from lb7.routes.table import compile_routes
 
 
 @dataclass(frozen=True, slots=True)

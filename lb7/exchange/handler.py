@@ -13,22 +13,22 @@ from random import random
 from typing import TYPE_CHECKING
 
 from lb7.access_log import where
-from lb7.affinity import cookie_value, set_cookie
 from lb7.auth.verdict import ALLOWED, Allowed, Authenticator, Verdict
-from lb7.deadlines import Deadlines
+from lb7.backends.affinity import cookie_value, set_cookie
+from lb7.exchange.deadlines import Deadlines
+from lb7.exchange.forwarding import VIA, apply_changes, response_fields
+from lb7.exchange.outgoing import Outgoing
 from lb7.fields import Field
-from lb7.forwarding import VIA, apply_changes, response_fields
 from lb7.message import ResponseHead
 from lb7.model import Forward, Redirect, Respond, Route
-from lb7.outgoing import Outgoing
 from lb7.refusal import Refused, phrase
-from lb7.rewriting import location, rewritten_target
+from lb7.routes.rewriting import location, rewritten_target
 
 if TYPE_CHECKING:
-    from lb7.exchange import Exchange
+    from lb7.backends.service_state import BackendState, ServiceState
+    from lb7.exchange.exchange import Exchange
+    from lb7.exchange.outbound import Outbound
     from lb7.measures import Cells
-    from lb7.outbound import Outbound
-    from lb7.service_state import BackendState, ServiceState
 
 
 class AuthRefused(Refused):

@@ -17,7 +17,7 @@ import dns.rdatatype
 import dns.resolver
 
 from lb4.address import Family, IPAddress, family_of
-from lb7.resolution import CEILING, FLOOR, Answer, Known, learned
+from lb7.names.resolution import CEILING, FLOOR, Answer, Known, learned
 
 HOSTS = Path("/etc/hosts")
 LIFETIME = 5.0

@@ -15,9 +15,9 @@ from typing import Any, Self
 
 from lb4.model import Backend, BackendTls
 from lb7.auth.verdict import ClientCertificate
-from lb7.certificates import Loaded, authorities, load
 from lb7.files import FileError, Files
 from lb7.model import Certificate, ClientCertificates, Tls
+from lb7.tls.certificates import Loaded, authorities, load
 
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"

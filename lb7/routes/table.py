@@ -3,7 +3,7 @@
 The rule: the first route of the file that matches takes the request, and looking it up costs the same whatever the
 number of routes. Routes are indexed by host, then by exact path, by the segments of path prefixes, and regexes by
 the literal segment they start with; of what the indexes give, the smallest number wins. Targets come normalised
-(lb7/path.py).
+(lb7/routes/path.py).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lb7.conditions import Condition, conditions
 from lb7.model import Header, Route
-from lb7.path import route_key
+from lb7.routes.conditions import Condition, conditions
+from lb7.routes.path import route_key
 
 REMEMBERED_HOSTS = 1024
 LITERAL_SEGMENT = re.compile(r"\^?/([A-Za-z0-9_~-]*)/")

@@ -11,13 +11,20 @@ from random import getrandbits
 from typing import TYPE_CHECKING
 
 from lb7.auth.verdict import ALLOWED, Allowed
+from lb7.exchange.forwarding import (
+    REQUEST_ID,
+    TRACEPARENT,
+    appended_text,
+    apply_changes,
+    forwarded_text,
+    request_fields,
+)
 from lb7.fields import Field, Kind
-from lb7.forwarding import REQUEST_ID, TRACEPARENT, appended_text, apply_changes, forwarded_text, request_fields
 from lb7.message import RequestSection
 from lb7.model import Forward, HeaderChanges, Route
 
 if TYPE_CHECKING:
-    from lb7.exchange import Exchange
+    from lb7.exchange.exchange import Exchange
 
 _HOST = Kind.HOST
 _GIVEN_IDS = Kind.REQUEST_ID | Kind.TRACEPARENT

@@ -1,0 +1,1 @@
+"""The backends of a service as a worker sees them: kept connections, ejection, retries, affinity."""

@@ -1,0 +1,1 @@
+"""DNS names of backends: looked up, and what an answer means."""
