@@ -20,7 +20,7 @@ ETHERNET_HEADER = 14
 ETHERTYPE_IPV4 = 0x0800
 TCP = 6
 FLAGS = "FSRPAU"
-QUIET = 0.2
+QUIET = 1.0
 """Seconds without a packet after which a capture is over."""
 
 

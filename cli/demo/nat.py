@@ -28,7 +28,7 @@ listeners:
   web: {{bind: "{LISTENER}", service: web}}
 services:
   web:
-    health: {{type: tcp, every: 200ms, timeout: 200ms, rise: 1, fall: 1}}
+    health: {{type: tcp, every: 200ms, timeout: 2s, rise: 1, fall: 1}}
     backends: [{", ".join(f'"{address_of(server)}:{SERVER_PORT}"' for server in SERVERS)}]
 """
 

@@ -20,7 +20,7 @@ from typing import Any
 from cli.lab import build, namespaces, place, servers
 from cli.lab.plan import BALANCER, CLIENT
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds that anything may take."""
 
 
@@ -49,7 +49,7 @@ class Stage:
     def lbctl(self, *arguments: str) -> Any:
         """The document of an lbctl command in the balancer. Raises CalledProcessError."""
         done = subprocess.run(
-            self._command("--json", *arguments), capture_output=True, check=True, timeout=PATIENCE * 3
+            self._command("--json", *arguments), capture_output=True, check=True, timeout=PATIENCE
         )
         return json.loads(done.stdout or b"null")
 
