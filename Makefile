@@ -5,6 +5,7 @@
 #   setup      what both need: system packages, .venv, the project in it
 #   check      format, lint, types, import rules
 #   bench      side by side with others
+#   soak       five minutes of load with an hour's worth of events; SECONDS=… for another time
 #   install    lbctl for this host: private venv, command, systemd unit, sample configuration
 #   uninstall  takes it away again; PURGE=1 also takes the configuration and what was remembered
 #   reference  writes docs/reference/ from the code

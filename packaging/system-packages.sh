@@ -48,6 +48,7 @@ for group in "$@"; do
             need openssl program openssl
             need curl program curl
             need prometheus program promtool
+            need systemd program systemd-analyze
             need nginx-light program nginx
             need nghttp2-client program h2load
             ;;

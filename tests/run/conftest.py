@@ -10,6 +10,7 @@ import pytest
 from tests.lab import Lab
 from tests.lab import lab as made_lab
 from tests.run.running import Run
+from tests.run.switch import Switch
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +24,10 @@ def run(lab: Lab, tmp_path: Path) -> Iterator[Run]:
     made = Run(lab, tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture
+def switch(lab: Lab) -> Iterator[Switch]:
+    made = Switch(lab)
+    yield made
+    made.on(*list(made.refusing))

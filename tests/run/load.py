@@ -83,6 +83,9 @@ class Requests:
                 self.close()
                 if fresh or attempt == 2:
                     raise
+            except (OSError, http.client.HTTPException):
+                self.close()
+                raise
         raise AssertionError
 
     def _ask(self) -> str:
@@ -112,6 +115,7 @@ class Load:
     def __init__(self, *askers: Asker, pause: float = 0.003) -> None:
         self.answered = 0
         self.lost: Counter[str] = Counter()
+        self.lost_at: list[tuple[float, str]] = []
         self._over = threading.Event()
         self._pause = pause
         self._askers = askers
@@ -123,7 +127,9 @@ class Load:
                 asker.turn()
                 self.answered += 1
             except (OSError, http.client.HTTPException) as error:
-                self.lost[f"{type(asker).__name__} to {asker.port}: {error!r}"] += 1
+                what = f"{type(asker).__name__} to {asker.port}: {error!r}"
+                self.lost[what] += 1
+                self.lost_at.append((time.monotonic(), what))
                 if isinstance(asker, Echoes):
                     return
             time.sleep(self._pause)

@@ -8,9 +8,10 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import Popen
+from subprocess import DEVNULL, Popen
 
-from tests.lab import Balancer, Lab
+from cli.lab.plan import BALANCER
+from tests.lab import LBCTL, Balancer, Lab
 
 PATIENCE = 20.0
 
@@ -38,6 +39,21 @@ class Run(Balancer):
         """Starts it and waits until it is ready."""
         said = self.log().count(" ready ")
         self.process = self.run(text)
+        assert until(lambda: self.log().count(" ready ") > said or self.process.poll() is not None), self.log()
+        assert self.process.poll() is None, self.log()
+
+    def start_by(self, *words: str, **environment: str) -> None:
+        """The same, with words before the command, which become it by exec."""
+        said = self.log().count(" ready ")
+        with self.lab.inside(BALANCER), (self.directory / "run.log").open("ab") as log:
+            self.process = Popen(
+                [*words, LBCTL, "run", str(self.directory / "lb.yaml")],
+                env=os.environ | self.environment | environment,
+                stdin=DEVNULL,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._runs.append(self.process)
         assert until(lambda: self.log().count(" ready ") > said or self.process.poll() is not None), self.log()
         assert self.process.poll() is None, self.log()
 
@@ -72,12 +88,10 @@ class Run(Balancer):
         self.process.kill()
         self.process.wait()
 
-    def stop(self) -> float:
-        """SIGTERM; seconds until it is gone."""
-        begun = time.monotonic()
+    def stop(self) -> None:
+        """SIGTERM, and the wait until it is gone."""
         self.process.terminate()
         assert self.process.wait(PATIENCE) == 0, self.log()
-        return time.monotonic() - begun
 
     def health(self, service: str) -> dict[str, str]:
         """Health by backend."""

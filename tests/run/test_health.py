@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,38 +12,12 @@ from lb4.kernel.real import RealKernel
 from tests.lab import Lab
 from tests.run.files import ECHO, backends, nat
 from tests.run.running import Run, until
+from tests.run.switch import REFUSING, Switch
 
 pytestmark = pytest.mark.root
 
 QUICK = "health: {type: tcp, every: 100ms, timeout: 200ms, rise: 1, fall: 1, jitter: 0}"
 TARGET = (LISTEN4, ECHO)
-REFUSING = """add table inet off; add chain inet off in {type filter hook input priority 0;};
-add rule inet off in tcp dport 9000 reject with tcp reset"""
-
-
-class Switch:
-    """Has servers refuse connections, and serve again."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
-        self.refusing: set[str] = set()
-
-    def off(self, *servers: str) -> None:
-        for server in servers:
-            self.lab.shell(server, "nft", "-f", "-", stdin=REFUSING)
-            self.refusing.add(server)
-
-    def on(self, *servers: str) -> None:
-        for server in servers:
-            self.lab.shell(server, "nft", "delete", "table", "inet", "off")
-            self.refusing.discard(server)
-
-
-@pytest.fixture
-def switch(lab: Lab) -> Iterator[Switch]:
-    made = Switch(lab)
-    yield made
-    made.on(*list(made.refusing))
 
 
 def served_by(lab: Lab, times: int = 12) -> set[str]:
