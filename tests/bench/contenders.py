@@ -137,13 +137,14 @@ class Network:
 
 
 @contextlib.contextmanager
-def network(directory: Path) -> Iterator[Network]:
-    """A lab with servers that is gone when the block ends."""
+def network(directory: Path, serve: bool = True) -> Iterator[Network]:
+    """A lab that is gone when the block ends, with servers in it unless others serve there."""
     made = Network(f"lbb-{os.getpid()}-", directory)
     try:
         build.up(made.prefix, offloads=True)
         with made.ended:
-            made.serve()
+            if serve:
+                made.serve()
             yield made
     finally:
         build.down(made.prefix)
@@ -171,7 +172,7 @@ def _nat(net: Network) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _nftlb(net: Network) -> Iterator[None]:
-    farms = [_farm("web", WEB, BACKEND_PORT), _farm("iperf", IPERF, IPERF)]
+    farms = [farm("web", WEB, BACKEND_PORT), farm("iperf", IPERF, IPERF)]
     farms[1] |= {"scheduler": "hash", "sched-param": "srcip"}
     config = net.directory / "nftlb.json"
     config.write_text(json.dumps({"farms": farms}))
@@ -180,7 +181,7 @@ def _nftlb(net: Network) -> Iterator[None]:
     net.run(BALANCER, "nft", "flush", "ruleset")
 
 
-def _farm(name: str, port: int, backend_port: int) -> dict[str, object]:
+def farm(name: str, port: int, backend_port: int) -> dict[str, object]:
     backends = [
         {"name": f"b{n}", "ip-addr": ip, "port": str(backend_port), "state": "up"} for n, ip in enumerate(BACKENDS)
     ]
