@@ -31,8 +31,8 @@ class Ledger(Protocol):
         """Flows that are open."""
         ...
 
-    def add(self, client: IPAddress, change: int) -> None:
-        """One flow of a client more (1) or less (-1), which counts for all clients too."""
+    def add(self, client: IPAddress | None, change: int) -> None:
+        """One flow of a client more (1) or less (-1), which counts for all clients too; `None`: of nobody's."""
         ...
 
     def take(self, client: IPAddress | None, rate: Rate, now: float) -> bool:
@@ -73,9 +73,11 @@ class OwnLedger:
         """See Ledger."""
         return self._live if client is None else self._of_client.get(client, 0)
 
-    def add(self, client: IPAddress, change: int) -> None:
+    def add(self, client: IPAddress | None, change: int) -> None:
         """See Ledger."""
         self._live += change
+        if client is None:
+            return
         left = self._of_client.get(client, 0) + change
         if left > 0:
             self._of_client[client] = left
@@ -153,9 +155,12 @@ class SharedLedger:
     def __init__(self, memory: SharedMemory, name: str) -> None:
         self._memory = memory
         self._name = name.encode()
+        self._all = self._cells_of(b"")
 
     def _cells(self, client: IPAddress | None) -> tuple[int, int]:
-        packed = b"" if client is None else client.packed
+        return self._all if client is None else self._cells_of(client.packed)
+
+    def _cells_of(self, packed: bytes) -> tuple[int, int]:
         digest = int.from_bytes(blake2b(packed + self._name, digest_size=8).digest())
         return digest % CELLS, (digest >> 32) % CELLS
 
@@ -163,9 +168,9 @@ class SharedLedger:
         """See Ledger; of the two counters the smaller one, with which fewer others are counted."""
         return min(sum(row[cell] for row in self._memory.rows) for cell in self._cells(client))
 
-    def add(self, client: IPAddress, change: int) -> None:
+    def add(self, client: IPAddress | None, change: int) -> None:
         """See Ledger."""
-        for one in (None, client):
+        for one in {None, client}:
             for cell in set(self._cells(one)):
                 self._memory.own[cell] += change
 

@@ -42,8 +42,8 @@ class Proxy:
         ledgers: Callable[[str], Ledger] = lambda _: OwnLedger(),
         turns: Turns = own_turns,
     ) -> None:
-        """For all workers together, ledgers: by listener, where the connections that are open are counted; turns: by
-        service, whose turn it is.
+        """For all workers together, ledgers: by name, where what is open is counted; turns: by service, whose turn
+        it is.
         """
         self.loop = loop
         self._ledgers = ledgers
@@ -64,8 +64,7 @@ class Proxy:
         balancer, files = part.balancer, part.files
         contexts = {name: ServerContext(each.tls, files) for name, each in balancer.listeners.items() if each.tls}
         outbound = {name: _backend_context(model, files) for name, model in balancer.services.items()}
-        known, connect, turns = self.services, self._connections, self._turns
-        services = {name: known.get(name) or ServiceState(name, connect, turns(name)) for name in outbound}
+        services = {name: self.services.get(name) or self._service(name) for name in outbound}
         counts = {name: self._counts_of(name) for name in balancer.listeners}
         plans = {
             name: self._planner.plan(model, services, files, counts[name]) for name, model in balancer.listeners.items()
@@ -99,6 +98,9 @@ class Proxy:
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _service(self, name: str) -> ServiceState:
+        return ServiceState(name, self._connections, self._turns(name), self._ledgers)
 
     def _counts_of(self, listener: str) -> dict[str, Cells]:
         return self.listeners[listener].by_route if listener in self.listeners else {}

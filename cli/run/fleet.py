@@ -73,7 +73,7 @@ class Fleet:
     def __init__(self, size: int, user: str, heard: Heard, packet_size: int = 1) -> None:
         """size: workers of each kind that serves sockets; user: whom they run as; heard: called with every report.
 
-        packet_size: workers of mode packet, each of which keeps the turns of its schedulers for itself.
+        packet_size: workers of mode packet, between which flows are divided by their clients' ports.
         """
         self.size = size
         self.packet_size = packet_size
@@ -131,7 +131,7 @@ class Fleet:
             old.drain(HANDED_OVER)
 
     def _shared(self, kind: str, workers: int) -> int:
-        if kind not in SOCKET_MODES:
+        if kind not in SOCKET_MODES and kind != "packet":
             return -1
         if kind in self._counts:
             os.close(self._counts[kind])

@@ -16,11 +16,13 @@ import uvloop
 
 from cli.operations.context import run_directory
 from cli.run.log import event, to_standard_error
+from lb4.ledger import shared_with
 from lb4.packet.host import HostUnfit
 from lb4.packet.packet_queue import QueueError
 from lb4.packet.part import PacketPart
 from lb4.packet.queue_choice import chosen
 from lb4.packet.service import PacketService
+from lb4.schedulers.turn import Turns
 from lb4.worker.channel import WorkerEnd
 from lb4.worker.messages import AskStatistics, Configure, Drain, ServicesChanged
 from lb4.worker.privileges import CAP_NET_ADMIN, drop
@@ -33,8 +35,8 @@ WARNING = 30
 class PacketWorker:
     """Serves the queue between two messages of the supervisor."""
 
-    def __init__(self, channel: WorkerEnd, index: int, directory: int) -> None:
-        self._channel, self._index, self._directory = channel, index, directory
+    def __init__(self, channel: WorkerEnd, index: int, directory: int, turns: Turns) -> None:
+        self._channel, self._index, self._directory, self._turns = channel, index, directory, turns
         self._service: PacketService | None = None
 
     async def run(self) -> None:
@@ -71,7 +73,7 @@ class PacketWorker:
 
     async def _started(self, part: PacketPart) -> PacketService:
         """A worker of a supervisor that died may hold queue and flows for a moment: it is waited for."""
-        service = PacketService(part, self._index, self._directory, _log)
+        service = PacketService(part, self._index, self._directory, _log, self._turns)
         for left in reversed(range(PREDECESSOR_TRIES)):
             try:
                 service.start(chosen(os.environ))
@@ -106,12 +108,12 @@ def own_directory(user: str) -> int:
 
 
 def main() -> None:
-    """`python -m cli.run.packet_worker FD USER INDEX`: FD is the channel."""
+    """`python -m cli.run.packet_worker FD USER INDEX COUNTS WORKERS`: FD is the channel, COUNTS what WORKERS share."""
     to_standard_error()
     channel, user, index = WorkerEnd(socket.socket(fileno=int(sys.argv[1]))), sys.argv[2], int(sys.argv[3])
-    directory = own_directory(user)
+    directory, (_, turns) = own_directory(user), shared_with(index, sys.argv[4:])
     drop(user, keep=(CAP_NET_ADMIN,))
-    uvloop.run(PacketWorker(channel, index, directory).run())
+    uvloop.run(PacketWorker(channel, index, directory, turns).run())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from lb4.packet.decision import Pick, Picks, SchedulerFailed
 from lb4.schedulers.jhash import scaled
 from lb4.schedulers.picker import Picker
 from lb4.schedulers.slots import BY_CLIENT, seed, slots
-from lb4.schedulers.turn import Turn
+from lb4.schedulers.turn import Turns, own_turns
 
 Candidates = tuple[Backend, ...]
 UsersPick = Callable[[Candidates, Endpoint, Endpoint], object]
@@ -24,14 +24,14 @@ Load = Callable[[str, str], UsersPick]
 """Finds a user's function by module and name. Raises SchedulerFailed."""
 
 
-def picks(random: Callable[[], float], load: Load, turn: int = 0) -> Picks:
-    """random: numbers in [0, 1). turn: where the turns of the round-robin start."""
+def picks(random: Callable[[], float], load: Load, turns: Turns = own_turns) -> Picks:
+    """random: numbers in [0, 1). turns: by service and family, whose turn it is, for all workers together."""
 
     def pick_of(service: Service) -> Pick:
         kind = service.scheduler.kind
         if kind is SchedulerKind.PYTHON:
             return _users(service, load)
-        return _by_client(service) if kind in BY_CLIENT else _by_turns(service, random, turn)
+        return _by_client(service) if kind in BY_CLIENT else _by_turns(service, random, turns)
 
     return pick_of
 
@@ -50,13 +50,14 @@ def _by_client(service: Service) -> Pick:
     return pick
 
 
-def _by_turns(service: Service, random: Callable[[], float], turn: int) -> Pick:
+def _by_turns(service: Service, random: Callable[[], float], turns: Turns) -> Pick:
     kind, pickers = service.scheduler.kind, dict[Family, Picker]()
 
     def pick(backends: Candidates, client: Endpoint, target: Endpoint, active: Mapping[Endpoint, int]) -> Backend:
         picker = pickers.get(target.family)
         if picker is None or picker.backends != backends:
-            picker = pickers[target.family] = Picker(kind, backends, picker.turn if picker else Turn([turn]))
+            turn = picker.turn if picker else turns(f"{target.family} {service.name}")
+            picker = pickers[target.family] = Picker(kind, backends, turn)
         busy = [active.get(b.endpoint, 0) for b in backends] if kind is SchedulerKind.LEAST_CONNECTIONS else ()
         return backends[picker.place(b"", busy, random())]
 

@@ -25,6 +25,7 @@ from lb4.packet.queue_netlink import NetlinkQueue
 from lb4.packet.setup import Setup
 from lb4.packet.throttle import Throttle
 from lb4.packet.translate import Translator
+from lb4.schedulers.turn import Turns, own_turns
 
 MakeQueue = Callable[[int, Handler, Complain], PacketQueue]
 
@@ -32,14 +33,19 @@ MakeQueue = Callable[[int, Handler, Complain], PacketQueue]
 class PacketService:
     """A worker. `fileno` and `process` are for the event loop; `tick` wants to be called about once a second."""
 
-    def __init__(self, part: PacketPart, worker: int, directory: int | None, log: Complain) -> None:
-        """directory: a descriptor of where flow files are kept, or None. log: told what a person should know."""
+    def __init__(
+        self, part: PacketPart, worker: int, directory: int | None, log: Complain, turns: Turns = own_turns
+    ) -> None:
+        """directory: a descriptor of where flow files are kept, or None. log: told what a person should know.
+
+        turns: by name, whose turn it is, for all workers together.
+        """
         self._worker, self._log = worker, log
         self._complain: Complain = Throttle(log, time.monotonic)
         self._seed = secrets.randbits(64)
         look_beside(part.modules)
         self.setup = self._setup(part)
-        self.translator = Translator(self.setup, picks(random.random, load_scheduler, worker), self._complain)
+        self.translator = Translator(self.setup, picks(random.random, load_scheduler, turns), self._complain)
         self.resumed = 0
         self._directory = directory
         self._file: FlowFile | None = None

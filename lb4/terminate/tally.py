@@ -30,12 +30,12 @@ class Tally:
     def begin(self) -> None:
         """A connection is tried."""
         self.active += 1
-        self.ledger.add(self.backend.endpoint.ip, 1)
+        self.ledger.add(None, 1)
 
     def end(self) -> None:
         """It has failed or ended."""
         self.active -= 1
-        self.ledger.add(self.backend.endpoint.ip, -1)
+        self.ledger.add(None, -1)
 
     def fail(self) -> None:
         """It has failed."""

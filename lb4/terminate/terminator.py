@@ -16,7 +16,7 @@ from typing import Any
 
 from lb4.address import Bind, Endpoint
 from lb4.ledger import Ledger, OwnLedger
-from lb4.model import AdminState, Backend, Health, Protocol, Service
+from lb4.model import AdminState, Backend, Health, Protocol, SchedulerKind, Service
 from lb4.schedulers.turn import Turns, own_turns
 from lb4.terminate.choice import Choice
 from lb4.terminate.door import Door, Secure, in_the_clear
@@ -72,6 +72,7 @@ class Terminator:
         self._listeners: dict[str, TerminateListener] = {}
         self._choices: dict[str, Choice] = {}
         self._tallies: dict[Key, Tally] = {}
+        self._loads: dict[tuple[str, Endpoint], Ledger] = {}
         self._doors: dict[str, Door] = {}
         self._live: dict[str, set[Relay]] = {}
         self._entries: dict[tuple[str, Bind], _Entry] = {}
@@ -181,26 +182,30 @@ class Terminator:
             choice = self._choices.get(what.service)
             if choice is None:
                 return
-            for backend in choice.candidates(what.client, self._loop.time(), self._active(what.service)):
+            for backend in choice.candidates(what.client, self._loop.time(), self._active(choice.service)):
                 tally = self._tally(name, what.service, backend)
                 if not tally.full(choice.service.max_connections):
                     yield choice.service, backend, tally
 
         return choose
 
-    def _active(self, service: str) -> Mapping[Endpoint, int]:
-        counts: dict[Endpoint, int] = {}
-        for (_, named, endpoint), tally in self._tallies.items():
-            if named == service:
-                counts[endpoint] = counts.get(endpoint, 0) + tally.active
-        return counts
+    def _active(self, service: Service) -> Mapping[Endpoint, int]:
+        """Connections to each backend, of all listeners and workers, where the scheduler asks for them."""
+        if service.scheduler.kind is not SchedulerKind.LEAST_CONNECTIONS:
+            return {}
+        return {backend.endpoint: self._load(service.name, backend).live(None) for backend in service.backends}
+
+    def _load(self, service: str, backend: Backend) -> Ledger:
+        key = service, backend.endpoint
+        if key not in self._loads:
+            self._loads[key] = self._ledgers(f"backend {backend.endpoint} of {service}")
+        return self._loads[key]
 
     def _tally(self, listener: str, service: str, backend: Backend) -> Tally:
         key = listener, service, backend.endpoint
         tally = self._tallies.get(key)
         if tally is None:
-            ledger = self._ledgers(f"backend {backend.endpoint} of {service}")
-            tally = self._tallies[key] = Tally(backend, ledger)
+            tally = self._tallies[key] = Tally(backend, self._load(service, backend))
         return tally
 
     def _relays(self) -> list[Relay]:

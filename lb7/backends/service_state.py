@@ -14,6 +14,7 @@ from time import monotonic
 
 from lb4.address import Endpoint
 from lb4.affinity import AffinityTable
+from lb4.ledger import Ledger, OwnLedger
 from lb4.model import Affinity, Backend, SchedulerKind, Service
 from lb4.schedulers.picker import Picker
 from lb4.schedulers.slots import seed
@@ -37,6 +38,7 @@ class BackendState:
         "failures",
         "in_flight",
         "key",
+        "load",
         "model",
         "name",
         "quoted_name",
@@ -44,17 +46,29 @@ class BackendState:
         "retries",
     )
 
-    def __init__(self, service: str, model: Backend, connections: BackendConnections) -> None:
+    def __init__(self, service: str, model: Backend, connections: BackendConnections, load: Ledger) -> None:
+        """load: the requests in flight of all workers."""
         self.model = model
         self.name = str(model)
         self.cookie = cookie_of(self.name)
         self.connections = connections
+        self.load = load
         self.in_flight = 0
         self.retries = 0
         self.failures = 0
         self.key = (service, self.name)
         self.quoted_name = f'"{self.name}"'
         self.record = Record()
+
+    def begin(self) -> None:
+        """One more request is in flight."""
+        self.in_flight += 1
+        self.load.add(None, 1)
+
+    def end(self) -> None:
+        """It is over."""
+        self.in_flight -= 1
+        self.load.add(None, -1)
 
 
 def _same_name_first(first: BackendState, others: Sequence[BackendState]) -> Sequence[BackendState]:
@@ -72,11 +86,18 @@ Connector = Callable[[HttpService, Backend], BackendConnections]
 class ServiceState:
     """One service, as this worker sees it."""
 
-    def __init__(self, name: str, connect: Connector, turn: Turn | None = None) -> None:
-        """connect: makes the connections of a new backend. turn: the one that all workers share."""
+    def __init__(
+        self,
+        name: str,
+        connect: Connector,
+        turn: Turn | None = None,
+        ledgers: Callable[[str], Ledger] = lambda _: OwnLedger(),
+    ) -> None:
+        """connect: makes the connections of a new backend. turn and ledgers: those that all workers share."""
         self.name = name
         self.model = HttpService(Service(name))
         self._connect = connect
+        self._ledgers = ledgers
         self._workers = 1
         self.backends: dict[str, BackendState] = {}
         self.budget = Budget()
@@ -108,7 +129,7 @@ class ServiceState:
         model, known = self.model, self.backends
         self.backends = {}
         for backend in model.service.backends:
-            state = known.pop(str(backend), None) or BackendState(self.name, backend, self._connect(model, backend))
+            state = known.pop(str(backend), None) or self._new(model, backend)
             state.model = backend
             state.connections.limit(model.kept)
             self.backends[state.name] = state
@@ -118,6 +139,10 @@ class ServiceState:
         self.max_queued = -(-model.service.max_queued // self._workers)
         self._remember_by(model.service.affinity)
         self.rebuild()
+
+    def _new(self, model: HttpService, backend: Backend) -> BackendState:
+        load = self._ledgers(f"backend {backend} of {self.name}")
+        return BackendState(self.name, backend, self._connect(model, backend), load)
 
     def _remember_by(self, affinity: Affinity | None) -> None:
         if affinity == self._affinity:
@@ -148,7 +173,7 @@ class ServiceState:
             return
         if preferred is not None:
             yield preferred
-        active = [state.in_flight for state in eligible] if self._counts else ()
+        active = [state.load.live(None) for state in eligible] if self._counts else ()
         first = self.picker.place(key, active, random())
         if eligible[first] is not preferred:
             yield eligible[first]

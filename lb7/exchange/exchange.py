@@ -310,7 +310,7 @@ class Exchange(Outbound):
             connection.close() if self._tunnel else connection.abandon()
         if self._admitted and self.backend is not None and self.attempting:
             self.attempting = False
-            self.backend.in_flight -= 1
+            self.backend.end()
 
     def _finish(self, whole: bool = True) -> None:
         """Everything is said: counts, logs, and lets the client's connection go on."""

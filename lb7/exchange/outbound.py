@@ -142,7 +142,7 @@ class Outbound(Asker):
         self.backend = backend
         self.attempts += 1
         self.attempting = True
-        backend.in_flight += 1
+        backend.begin()
         connection = None if self.head.method == CONNECT else backend.connections.take()
         if connection is not None:
             self._send(connection)

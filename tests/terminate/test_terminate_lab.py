@@ -97,8 +97,8 @@ def held(place: Lab, port: int, sources: list[int]) -> list[bool]:
     with contextlib.ExitStack() as stack:
         outcomes = []
         for number in sources:
-            sock = stack.enter_context(place.connect("tcp", listen(port), source=CROWD4[number]))
             try:
+                sock = stack.enter_context(place.connect("tcp", listen(port), source=CROWD4[number]))
                 outcomes.append(bool(sock.recv(100)))
             except ConnectionResetError:
                 outcomes.append(False)

@@ -38,6 +38,8 @@ def test_what_one_lets_in_the_other_sees(memory: int, kind: str) -> None:
     assert [(ledger.live(None), ledger.live(A), ledger.live(B)) for ledger in (first, second)] == [(3, 2, 1)] * 2
     first.add(A, -1)
     assert (second.live(None), second.live(A)) == (2, 1)
+    first.add(None, 1)
+    assert (second.live(None), second.live(A)) == (3, 1)
 
 
 @pytest.mark.parametrize("kind", ["own", "shared"])
