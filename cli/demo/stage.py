@@ -48,9 +48,7 @@ class Stage:
 
     def lbctl(self, *arguments: str) -> Any:
         """The document of an lbctl command in the balancer. Raises CalledProcessError."""
-        done = subprocess.run(
-            self._command("--json", *arguments), capture_output=True, check=True, timeout=PATIENCE
-        )
+        done = subprocess.run(self._command("--json", *arguments), capture_output=True, check=True, timeout=PATIENCE)
         return json.loads(done.stdout or b"null")
 
     def run(self, path: Path) -> None:

@@ -26,7 +26,7 @@ from cli.operations.wanted import wanted, weighed
 from cli.run.exposition import Exposition, Tally
 from cli.run.fleet import Fleet, Prepared
 from cli.run.health import Findings, Known, Steps
-from cli.run.log import event
+from cli.run.log import event, remembered
 from cli.run.notify import notify, reloading, watchdog_interval
 from cli.run.parts import health_part, parts_of
 from cli.run.reconciler import Reconciler
@@ -40,6 +40,8 @@ from lb7.files import Files
 
 DRAIN_SECONDS = 30.0
 """How long connections may go on after SIGTERM."""
+RETRY = 1.0
+"""Seconds after which a change of health is brought into the kernel again that it refused."""
 REPORTING = frozenset({"http", "terminate", "packet", "assist"})
 """The kinds of workers that have statistics."""
 CHANGES = frozenset({"apply", "rollback", "drain", "enable", "disable", "weight", "flush"})
@@ -68,6 +70,8 @@ class Supervisor:
         )
         self._configuration: Configuration | None = None
         self._files: Files = {}
+        self._to_publish: tuple[Known, Steps] | None = None
+        self._publishing = False
         self._answers: dict[str, asyncio.Future[Mapping[str, object]]] = {}
         self._ending = asyncio.Event()
         self._reload_wanted = asyncio.Event()
@@ -122,7 +126,12 @@ class Supervisor:
     async def _apply(self) -> None:
         from cli.operations import OPERATIONS
 
-        await self._control.perform("apply", with_text(OPERATIONS["apply"], {"path": str(self.path)}))
+        try:
+            arguments = with_text(OPERATIONS["apply"], {"path": str(self.path)})
+        except OperationError as error:
+            remembered(logging.ERROR, "failed", "unreadable", operation="apply", path=str(self.path), why=str(error))
+            raise
+        await self._control.perform("apply", arguments)
 
     async def _reloads(self) -> None:
         while True:
@@ -233,17 +242,35 @@ class Supervisor:
     # ---- health and the kernel
 
     def _publish(self, known: Known, steps: Steps) -> None:
-        self._spawn(self._reprogram(known, steps))
+        """One change is brought into force after the other; what comes meanwhile is taken together."""
+        self._to_publish = known, steps
+        if not self._publishing:
+            self._publishing = True
+            self._spawn(self._publish_all())
 
-    async def _reprogram(self, known: Known, steps: Steps) -> None:
-        """Health is known to all at the moment in which the kernel is told."""
-        begun = self._loop.time()
+    async def _publish_all(self) -> None:
+        try:
+            while self._to_publish is not None:
+                (known, steps), self._to_publish = self._to_publish, None
+                begun = self._loop.time()
+                done = await self._reprogrammed(known, steps)
+                self._tell_services()
+                self._tally.told.count(self._loop.time() - begun)
+                if not done:
+                    # What came meanwhile is the newer truth; else the same is tried again.
+                    await asyncio.sleep(RETRY)
+                    self._to_publish = self._to_publish or (known, steps)
+        finally:
+            self._publishing = False
+
+    async def _reprogrammed(self, known: Known, steps: Steps) -> bool:
+        """Health is known to all at the moment in which the kernel is told. Whether it was."""
         try:
             await self._control.perform("refresh", {}, first=lambda: self._runtime.publish(known, steps))
         except OperationError as error:
             event(logging.ERROR, "the kernel was not told of a change of health", error=error)
-        self._tell_services()
-        self._tally.told.count(self._loop.time() - begun)
+            return False
+        return True
 
     async def _refresh(self, sweep: bool) -> int:
         document = await self._control.perform("refresh", {"sweep": sweep})

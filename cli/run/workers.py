@@ -7,7 +7,6 @@ started at ever longer intervals, never in a tight loop.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
 import subprocess
@@ -16,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from cli.run.log import remembered
+from cli.run.log import event, remembered
 from lb4.address import Bind
 from lb4.worker.channel import ParentEnd
 from lb4.worker.messages import Adopt, Configure, Drain, Message, Release
@@ -103,9 +102,15 @@ class Worker:
     def _tell(self, message: Message, sockets: tuple[socket.socket, ...] = ()) -> None:
         if self.channel is None:
             return
-        # A worker that died is started anew and then told everything.
-        with contextlib.suppress(OSError):
+        # A worker that died, or is ended here, is started anew and then told everything.
+        try:
             self.channel.send(message, tuple(sock.fileno() for sock in sockets))
+        except TimeoutError as error:
+            event(logging.ERROR, "a worker hangs and is ended", worker=self.name, why=error)
+            if self.process is not None:
+                self.process.kill()
+        except OSError:
+            return
 
     async def watch(self, heard: Heard) -> None:
         """Listens to it, and starts it anew whenever it ends, until it is told to drain."""

@@ -18,6 +18,8 @@ from collections.abc import AsyncIterator, Mapping
 LENGTH = struct.Struct("!I")
 FDS_MAX = 250
 """Linux passes at most SCM_MAX_FD (253) descriptors with one message."""
+SEND_PATIENCE = 2.0
+"""Seconds that a worker has for taking what is sent."""
 LINE_LIMIT = 64 * 1024 * 1024
 
 
@@ -29,7 +31,10 @@ class ParentEnd:
         self.sock = sock
 
     def send(self, message: object, fds: tuple[int, ...] = ()) -> None:
-        """Sends one value; at most FDS_MAX descriptors. Raises OSError where nobody is there."""
+        """Sends one value; at most FDS_MAX descriptors. Raises OSError where nobody is there.
+
+        TimeoutError where the worker has stopped reading: half of the value may have gone, so it must be ended.
+        """
         body = pickle.dumps(message)
         frame = LENGTH.pack(len(body)) + LENGTH.pack(len(fds)) + body
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
@@ -40,7 +45,8 @@ class ParentEnd:
                 ancillary = []
             except BlockingIOError:
                 # The event loop reads the same socket, and has made it non-blocking.
-                select.select([], [self.sock], [])
+                if not select.select([], [self.sock], [], SEND_PATIENCE)[1]:
+                    raise TimeoutError("the worker does not read") from None
 
     async def reports(self) -> AsyncIterator[Mapping[str, object]]:
         """The worker's JSON objects until it ends; a line that is none is left out."""
@@ -53,6 +59,9 @@ class ParentEnd:
                     continue
                 if isinstance(report, dict):
                     yield report
+        except ConnectionResetError:
+            # It died before it had read all it was told.
+            return
         finally:
             writer.close()
 

@@ -54,3 +54,17 @@ async def test_the_end_of_the_supervisor_ends_the_messages(ends):
     parent.send(1)
     parent.sock.close()
     assert [message async for message, _ in worker.messages()] == [1]
+
+
+async def test_a_worker_that_dies_with_words_unread(ends):
+    parent, worker = ends
+    parent.send("never read")
+    worker.sock.close()
+    assert [report async for report in parent.reports()] == []
+
+
+async def test_a_worker_that_reads_no_more(ends):
+    parent, _ = ends
+    parent.sock.setblocking(False)
+    with pytest.raises(TimeoutError, match="does not read"):
+        await asyncio.to_thread(parent.send, b"x" * 10_000_000)
