@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -19,8 +20,8 @@ from tests.run.switch import Switch
 
 ROOT = Path(__file__).parents[2]
 BACKEND = {"service": "echo", "backend": "10.0.2.2:9000"}
-CHANGES = 40
-"""Of the other service, some twenty a second: a thousand in a minute, but shorter."""
+CHANGES = int(os.environ.get("LBCTL_TEST_CHANGES", "40"))
+"""Of the other services, at the pace of a thousand in a minute; LBCTL_TEST_CHANGES=1000 has them all."""
 
 
 @pytest.mark.root
