@@ -166,11 +166,14 @@ def played(it: Soak, seconds: float) -> tuple[Soak, Load]:
     askers: list[Asker] = [Requests(made, WEB), Requests(made, WEB, kept=False)]
     askers += [Connections(made, ECHO), Connections(made, TERMINATED)]
     usual = (it.change, it.hang_up, it.refuse, it.weigh, it.look, it.meddle, it.drain)
-    rare = (it.lose_server, it.lose_worker, it.lose_supervisor)
+    rare = (it.lose_server, it.lose_worker)
     begun = time.monotonic()
     with Load(*askers, pause=0.01) as load:
         while time.monotonic() - begun < seconds:
-            event = random.choice(rare) if random.random() < 0.2 else random.choice(usual)
+            # Whose memory is compared lives through the last two thirds.
+            early = time.monotonic() - begun < seconds / 3
+            seldom = (*rare, it.lose_supervisor) if early else rare
+            event = random.choice(seldom) if random.random() < 0.2 else random.choice(usual)
             event()
             it.events[event.__name__] += 1
             it.measure()
