@@ -12,8 +12,9 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from lb4 import affinity
 from lb4.address import IPAddress
 from lb4.model import Rate
 from lb4.schedulers import turn
@@ -115,7 +116,9 @@ class SharedMemory:
         view = memoryview(mmap.mmap(descriptor, self.size))
         self.rows = [view[n * CELLS * COUNT : (n + 1) * CELLS * COUNT].cast("i") for n in range(workers)]
         self.due = view[workers * CELLS * COUNT : CELLS * (workers * COUNT + TIME)].cast("d")
-        self.turns = view[CELLS * (workers * COUNT + TIME) :].cast("I")
+        turns = CELLS * (workers * COUNT + TIME)
+        self.turns = view[turns : turns + turn.CELLS * turn.SIZE].cast("I")
+        self.affinities = view[turns + turn.CELLS * turn.SIZE :]
         self.own = self.rows[index]
         for cell in range(CELLS):
             self.own[cell] = 0
@@ -127,7 +130,7 @@ class SharedMemory:
 
 def memory_size(workers: int) -> int:
     """Bytes of memory that so many workers share."""
-    return CELLS * (workers * COUNT + TIME) + turn.CELLS * turn.SIZE
+    return CELLS * (workers * COUNT + TIME) + turn.CELLS * turn.SIZE + affinity.SIZE
 
 
 def shared_memory(workers: int) -> int:
@@ -137,16 +140,28 @@ def shared_memory(workers: int) -> int:
     return descriptor
 
 
-def shared_with(index: int, told: Sequence[str]) -> tuple[Callable[[str], Ledger], turn.Turns]:
-    """By name, the counts of a listener and the turn of a service in worker `index`.
+class Shared(NamedTuple):
+    """What workers have together, by name: counts, turns, and which backend a client had."""
+
+    ledgers: Callable[[str], Ledger] = lambda _: OwnLedger()
+    turns: turn.Turns = turn.own_turns
+    affinities: affinity.AffinitiesOf = affinity.own_affinities
+
+
+ALONE = Shared()
+"""One process has all of it for itself."""
+
+
+def shared_with(index: int, told: Sequence[str]) -> Shared:
+    """What worker `index` has together with the others.
 
     told: the worker's words on the command line, COUNTS and WORKERS, or none. COUNTS is the descriptor of the memory
     that so many WORKERS share; without one the worker is by itself.
     """
     if len(told) < 2 or int(told[0]) < 0:
-        return lambda _: OwnLedger(), turn.own_turns
+        return ALONE
     memory = SharedMemory(int(told[0]), int(told[1]), index)
-    return memory.ledger, turn.turns_in(memory.turns)
+    return Shared(memory.ledger, turn.turns_in(memory.turns), affinity.affinities_in(memory.affinities))
 
 
 class SharedLedger:

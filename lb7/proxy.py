@@ -9,12 +9,11 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 
 from lb4.address import Bind
-from lb4.ledger import Ledger, OwnLedger
+from lb4.ledger import ALONE, Shared
 from lb4.model import Backend, Service
-from lb4.schedulers.turn import Turns, own_turns
 from lb7.backends.connections import BackendConnections
 from lb7.backends.service_state import ServiceState
 from lb7.exchange.outbox import Outbox
@@ -36,18 +35,10 @@ BACKLOG = 4096
 class Proxy:
     """Everything that one worker process serves."""
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        ledgers: Callable[[str], Ledger] = lambda _: OwnLedger(),
-        turns: Turns = own_turns,
-    ) -> None:
-        """For all workers together, ledgers: by name, where what is open is counted; turns: by service, whose turn
-        it is.
-        """
+    def __init__(self, loop: asyncio.AbstractEventLoop, shared: Shared = ALONE) -> None:
+        """shared: what all workers have together."""
         self.loop = loop
-        self._ledgers = ledgers
-        self._turns = turns
+        self._shared = shared
         self.listeners: dict[str, ListenerState] = {}
         self.services: dict[str, ServiceState] = {}
         self._outbox = Outbox(loop)
@@ -91,7 +82,7 @@ class Proxy:
                 self.listeners[name].replan(plan)
             else:
                 self.listeners[name] = ListenerState(
-                    plan, self._outbox, counts[name], self._ledgers(f"listener {name}")
+                    plan, self._outbox, counts[name], self._shared.ledgers(f"listener {name}")
                 )
 
     def _later(self, work: Coroutine[None, None, None]) -> None:
@@ -100,7 +91,7 @@ class Proxy:
         task.add_done_callback(self._tasks.discard)
 
     def _service(self, name: str) -> ServiceState:
-        return ServiceState(name, self._connections, self._turns(name), self._ledgers)
+        return ServiceState(name, self._connections, self._shared)
 
     def _counts_of(self, listener: str) -> dict[str, Cells]:
         return self.listeners[listener].by_route if listener in self.listeners else {}

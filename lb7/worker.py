@@ -12,13 +12,11 @@ import asyncio
 import gc
 import socket
 import sys
-from collections.abc import Callable
 from importlib import import_module
 
 import uvloop
 
-from lb4.ledger import Ledger, shared_with
-from lb4.schedulers.turn import Turns
+from lb4.ledger import Shared, shared_with
 from lb4.worker.channel import WorkerEnd
 from lb4.worker.messages import Adopt, AskStatistics, Configure, Drain, Message, Release, ServicesChanged
 from lb4.worker.privileges import drop
@@ -41,9 +39,9 @@ ORPHAN_DRAIN = 5.0
 """Seconds that connections have left when the supervisor died."""
 
 
-async def serve(channel: WorkerEnd, ledgers: Callable[[str], Ledger], turns: Turns) -> None:
+async def serve(channel: WorkerEnd, shared: Shared) -> None:
     """Until the supervisor says Drain, or is gone."""
-    proxy = Proxy(asyncio.get_running_loop(), ledgers, turns)
+    proxy = Proxy(asyncio.get_running_loop(), shared)
     seconds = ORPHAN_DRAIN
     async for message, fds in channel.messages():
         assert isinstance(message, Message)
@@ -87,7 +85,7 @@ def main() -> None:
     for module in LATE:
         import_module(module)
     drop(sys.argv[2])
-    uvloop.run(serve(channel, *shared_with(int(sys.argv[3]), sys.argv[4:])))
+    uvloop.run(serve(channel, shared_with(int(sys.argv[3]), sys.argv[4:])))
 
 
 if __name__ == "__main__":

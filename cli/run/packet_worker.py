@@ -111,7 +111,7 @@ def main() -> None:
     """`python -m cli.run.packet_worker FD USER INDEX COUNTS WORKERS`: FD is the channel, COUNTS what WORKERS share."""
     to_standard_error()
     channel, user, index = WorkerEnd(socket.socket(fileno=int(sys.argv[1]))), sys.argv[2], int(sys.argv[3])
-    directory, (_, turns) = own_directory(user), shared_with(index, sys.argv[4:])
+    directory, turns = own_directory(user), shared_with(index, sys.argv[4:]).turns
     drop(user, keep=(CAP_NET_ADMIN,))
     uvloop.run(PacketWorker(channel, index, directory, turns).run())
 

@@ -10,13 +10,11 @@ import asyncio
 import socket
 import ssl
 import sys
-from collections.abc import Callable
 
 import uvloop
 
-from lb4.ledger import Ledger, shared_with
+from lb4.ledger import Shared, shared_with
 from lb4.model import Backend, BackendTls, Service
-from lb4.schedulers.turn import Turns
 from lb4.terminate.door import Secure
 from lb4.terminate.model import TerminatePart
 from lb4.terminate.terminator import Terminator
@@ -30,9 +28,9 @@ ORPHAN_DRAIN = 5.0
 """Seconds that connections have left when the supervisor died."""
 
 
-async def serve(channel: WorkerEnd, ledgers: Callable[[str], Ledger], turns: Turns) -> None:
+async def serve(channel: WorkerEnd, shared: Shared) -> None:
     """Until the supervisor says Drain, or is gone."""
-    terminator = Terminator(asyncio.get_running_loop(), ledgers, turns)
+    terminator = Terminator(asyncio.get_running_loop(), shared)
     sweeping = asyncio.create_task(terminator.sweep())
     contexts: dict[str, ServerContext] = {}
     seconds = ORPHAN_DRAIN
@@ -109,7 +107,7 @@ def main() -> None:
     channel = WorkerEnd(socket.socket(fileno=int(sys.argv[1])))
     shared = shared_with(int(sys.argv[3]), sys.argv[4:])
     drop(sys.argv[2], keep=tuple(map(int, filter(None, sys.argv[6].split(",")))))
-    uvloop.run(serve(channel, *shared))
+    uvloop.run(serve(channel, shared))
 
 
 if __name__ == "__main__":

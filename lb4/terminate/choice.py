@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from random import Random
 
 from lb4.address import Endpoint
-from lb4.affinity import AffinityTable
+from lb4.affinity import Affinities, AffinitiesOf, own_affinities
 from lb4.model import Backend, Service
 from lb4.schedulers.picker import picker_of
 from lb4.schedulers.turn import Turn
@@ -19,20 +19,23 @@ class Choice:
     """The candidates of one service for one new flow after the other."""
 
     def __init__(
-        self, service: Service, random: Random, affinity: AffinityTable | None = None, turn: Turn | None = None
+        self, service: Service, random: Random, affinities: AffinitiesOf = own_affinities, turn: Turn | None = None
     ) -> None:
-        """affinity and turn: those of the service as it was before a change; turn: its workers' together."""
+        """affinities and turn: those of all its workers together."""
         self.service = service
         self._random = random
-        self._affinity = affinity
-        if affinity is None and service.affinity is not None:
-            self._affinity = AffinityTable(service.affinity.timeout)
+        self._affinities = affinities
+        self._affinity: Affinities | None = None
+        if service.affinity is not None:
+            self._affinity = affinities(service.name, service.affinity.timeout)
         self._picker = picker_of(service, turn=turn)
 
     def changed(self, service: Service) -> Choice:
         """The same choice for the service as it is now."""
-        kept = self._affinity if service.affinity == self.service.affinity else None
-        return Choice(service, self._random, kept, self._picker.turn)
+        changed = Choice(service, self._random, self._affinities, self._picker.turn)
+        if service.affinity == self.service.affinity:
+            changed._affinity = self._affinity
+        return changed
 
     def candidates(self, client: Endpoint, now: float, active: Mapping[Endpoint, int]) -> Iterator[Backend]:
         """The backends to try, in order; taking one is remembered as the client's."""

@@ -10,14 +10,13 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from random import Random
 from typing import Any
 
 from lb4.address import Bind, Endpoint
-from lb4.ledger import Ledger, OwnLedger
+from lb4.ledger import ALONE, Ledger, Shared
 from lb4.model import AdminState, Backend, Health, Protocol, SchedulerKind, Service
-from lb4.schedulers.turn import Turns, own_turns
 from lb4.terminate.choice import Choice
 from lb4.terminate.door import Door, Secure, in_the_clear
 from lb4.terminate.model import TerminateListener, TerminatePart
@@ -57,18 +56,10 @@ class _Entry:
 class Terminator:
     """Accepts, relays and counts."""
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        ledgers: Callable[[str], Ledger] = lambda _: OwnLedger(),
-        turns: Turns = own_turns,
-    ) -> None:
-        """Serves nothing yet. For all workers together, ledgers: by name, where what is open is counted; turns: by
-        service, whose turn it is.
-        """
+    def __init__(self, loop: asyncio.AbstractEventLoop, shared: Shared = ALONE) -> None:
+        """Serves nothing yet. shared: what all workers have together."""
         self._loop = loop
-        self._ledgers = ledgers
-        self._turns = turns
+        self._shared = shared
         self._listeners: dict[str, TerminateListener] = {}
         self._choices: dict[str, Choice] = {}
         self._tallies: dict[Key, Tally] = {}
@@ -91,7 +82,7 @@ class Terminator:
         self._contexts = dict(contexts)
         for name, listener in self._listeners.items():
             if name not in self._doors:
-                ledger = self._ledgers(f"listener {name}")
+                ledger = self._shared.ledgers(f"listener {name}")
                 self._doors[name] = Door(listener, self._chooser(name), self._relay_ended.set, ledger)
             self._doors[name].change(listener, secure)
         self._choices = {name: self._choice(service) for name, service in part.services.items()}
@@ -112,7 +103,7 @@ class Terminator:
         before = self._choices.get(service.name)
         if before is not None:
             return before.changed(service)
-        return Choice(service, self._random, turn=self._turns(service.name))
+        return Choice(service, self._random, self._shared.affinities, self._shared.turns(service.name))
 
     def _end_stale(self) -> None:
         """Ends what is open to backends that are disabled, and UDP to those that are down or no more, too."""
@@ -198,7 +189,7 @@ class Terminator:
     def _load(self, service: str, backend: Backend) -> Ledger:
         key = service, backend.endpoint
         if key not in self._loads:
-            self._loads[key] = self._ledgers(f"backend {backend.endpoint} of {service}")
+            self._loads[key] = self._shared.ledgers(f"backend {backend.endpoint} of {service}")
         return self._loads[key]
 
     def _tally(self, listener: str, service: str, backend: Backend) -> Tally:

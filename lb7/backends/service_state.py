@@ -13,20 +13,16 @@ from random import random
 from time import monotonic
 
 from lb4.address import Endpoint
-from lb4.affinity import AffinityTable
-from lb4.ledger import Ledger, OwnLedger
+from lb4.affinity import Affinities
+from lb4.ledger import ALONE, Ledger, Shared
 from lb4.model import Affinity, Backend, SchedulerKind, Service
 from lb4.schedulers.picker import Picker
 from lb4.schedulers.slots import seed
-from lb4.schedulers.turn import Turn
 from lb7.backends.affinity import cookie_of
 from lb7.backends.connections import BackendConnections
 from lb7.backends.ejection import Record, observe_failure
 from lb7.backends.retrying import Budget
 from lb7.model import HttpService
-
-REMEMBERED = 100_000
-"""Clients that one worker remembers for a service; whoever was away longest is forgotten first."""
 
 
 class BackendState:
@@ -86,18 +82,12 @@ Connector = Callable[[HttpService, Backend], BackendConnections]
 class ServiceState:
     """One service, as this worker sees it."""
 
-    def __init__(
-        self,
-        name: str,
-        connect: Connector,
-        turn: Turn | None = None,
-        ledgers: Callable[[str], Ledger] = lambda _: OwnLedger(),
-    ) -> None:
-        """connect: makes the connections of a new backend. turn and ledgers: those that all workers share."""
+    def __init__(self, name: str, connect: Connector, shared: Shared = ALONE) -> None:
+        """connect: makes the connections of a new backend. shared: what all workers have together."""
         self.name = name
         self.model = HttpService(Service(name))
         self._connect = connect
-        self._ledgers = ledgers
+        self._shared = shared
         self._workers = 1
         self.backends: dict[str, BackendState] = {}
         self.budget = Budget()
@@ -106,8 +96,8 @@ class ServiceState:
         self.max_connections = 0
         self.max_queued = 0
         self._affinity: Affinity | None = None
-        self.table: AffinityTable | None = None
-        self.picker = Picker(SchedulerKind.ROUND_ROBIN, (), turn)
+        self.table: Affinities | None = None
+        self.picker = Picker(SchedulerKind.ROUND_ROBIN, (), shared.turns(name))
         self.eligible: Sequence[BackendState] = ()
 
     def update(self, model: HttpService, workers: int, retls: bool) -> None:
@@ -141,7 +131,7 @@ class ServiceState:
         self.rebuild()
 
     def _new(self, model: HttpService, backend: Backend) -> BackendState:
-        load = self._ledgers(f"backend {backend} of {self.name}")
+        load = self._shared.ledgers(f"backend {backend} of {self.name}")
         return BackendState(self.name, backend, self._connect(model, backend), load)
 
     def _remember_by(self, affinity: Affinity | None) -> None:
@@ -149,7 +139,7 @@ class ServiceState:
             return
         self._affinity = affinity
         remembers = affinity is not None and affinity.key != "cookie"
-        self.table = AffinityTable(affinity.timeout, REMEMBERED) if affinity is not None and remembers else None
+        self.table = self._shared.affinities(self.name, affinity.timeout) if affinity and remembers else None
 
     def rebuild(self) -> None:
         """Takes up which backends are eligible now."""

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lb4.address import parse_ip
+from lb4.address import parse_endpoint, parse_ip
+from lb4.affinity import affinities_in
 from lb4.ledger import Ledger, OwnLedger, SharedMemory, shared_memory, shared_with
 from lb4.model import Rate
 
@@ -70,3 +71,13 @@ def test_without_memory_everybody_counts_for_himself(told: list[str]) -> None:
     made: Callable[[str], Ledger] = shared_with(0, told)[0]
     made("l").add(A, 1)
     assert made("l").live(A) == 0
+
+
+def test_a_client_s_backend_is_known_to_all(memory: int) -> None:
+    first, second = (SharedMemory(memory, 2, index) for index in range(2))
+    one, other = (affinities_in(each.affinities)("web", 10.0) for each in (first, second))
+    for client, backend in ((A, "10.0.0.1:80"), (B, "[2001:db8::9]:443"), (parse_ip("192.0.2.9"), "10.0.0.2")):
+        one.remember(client.packed, parse_endpoint(backend), 100.0)
+        assert str(other.backend_of(client.packed, 109.0)) == backend
+        assert other.backend_of(client.packed, 110.0) is None
+    assert affinities_in(first.affinities)("api", 10.0).backend_of(A.packed, 101.0) is None
