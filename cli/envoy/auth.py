@@ -1,10 +1,11 @@
 """Header checks that stand for authentication in Envoy, told by their shape and said as `auth`.
 
 The rule: only what refuses with 401 and asks for one header is taken for authentication; the header must then be
-there and, unlike with Envoy's present_match, not empty. Two shapes are known:
+there and, unlike with Envoy's present_match, not empty. Three shapes are known:
 
 - a first route for requests without the header answers 401, and all others follow;
-- every route asks for the header, and a last one answers 401 to all that is left.
+- every route asks for the header, and a last one answers 401 to all that is left;
+- a route asks for the header, and the next one, which is the same but for that, answers 401.
 """
 
 from __future__ import annotations
@@ -32,14 +33,29 @@ def guarded(routes: list[Keys]) -> Guarded:
     if header:
         return Guarded([_without(route, header) for route in routes[1:]], header)
     if not _is_401(routes[-1]) or routes[-1].get("match"):
-        return Guarded(routes)
+        return Guarded(_paired(routes))
     asked = [_present(route) for route in routes[:-1]]
     common = set.intersection(*asked) if asked else set()
     if len(common) != 1:
-        return Guarded(routes)
+        return Guarded(_paired(routes))
     header = common.pop()
     kept = [_without(route, header) for route in routes[:-1]]
     return Guarded(kept if any(not route.get("match") for route in kept) else [*kept, routes[-1]], header)
+
+
+def _paired(routes: list[Keys]) -> list[Keys]:
+    """The routes, those that are followed by the same without the header and with 401 having the auth of their own."""
+    kept: list[Keys] = []
+    asked = ""
+    for route in routes:
+        if asked and _is_401(route) and route.get("match") == _without(kept[-1], asked).get("match"):
+            kept[-1] = _without(kept[-1], asked) | {"auth": {"header": asked}}
+            asked = ""
+            continue
+        names = _present(route)
+        asked = names.pop() if len(names) == 1 and "auth" not in route else ""
+        kept.append(route)
+    return kept
 
 
 def _is_401(route: Keys) -> bool:

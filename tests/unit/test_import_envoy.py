@@ -103,6 +103,16 @@ def test_checks_of_a_header_become_authentication(v2: bool, routes: str) -> None
         assert [auth.header for auth in route.auth] == ["Authorization"]  # type: ignore[union-attr]
 
 
+def test_a_check_of_one_route_becomes_its_authentication() -> None:
+    listener = http(
+        manager("""[
+      {match: {path: /ping, headers: [{name: Authorization, present_match: true}]}, route: {cluster: web}},
+      {match: {path: /ping}, direct_response: {status: 401}},
+      {match: {path: /open}, route: {cluster: web}}]""")
+    )
+    assert [[auth.header for auth in route.auth] for route in listener.routes] == [["Authorization"], []]  # type: ignore[union-attr]
+
+
 def test_a_catch_all_401_stays_where_nothing_else_catches_all() -> None:
     routes = """[
       {match: {path: /ping, headers: [{name: X-Key, present_match: true}]}, route: {cluster: web}},
