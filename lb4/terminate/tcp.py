@@ -15,6 +15,7 @@ from typing import cast
 from lb4.address import Endpoint, parse_ip
 from lb4.admission import Refused
 from lb4.model import Backend, Service
+from lb4.terminate.at_once import at_once
 from lb4.terminate.client_hello import NoClientHelloError
 from lb4.terminate.door import Door
 from lb4.terminate.opening import Opened, needs_bytes, opened
@@ -223,7 +224,7 @@ class Relay:
         assert self.tally is not None
         self.tally.total += 1
         self.backend, side.peer, self.client.peer = side, self.client, side
-        side.forward, self.client.forward = self.client.transport.write, side.transport.write
+        side.forward, self.client.forward = at_once(self.client.transport), at_once(side.transport)
         self.source = endpoint_of(side.transport, "sockname")
         if service.proxy_protocol:
             side.transport.write(build(service.proxy_protocol, what.client, what.target))

@@ -7,6 +7,7 @@ noisy minute hits all of them; ratios are of one run. Needs root; works in netwo
 
 from __future__ import annotations
 
+import resource
 import statistics
 import subprocess
 import sys
@@ -101,10 +102,10 @@ def bind(number: int) -> IPv4Address:
     return IPv4Address("10.77.0.0") + number
 
 
-def listeners_of(net: Network) -> tuple[dict[int, float], float]:
-    """By number of listeners the time to the first byte in ms; and seconds of `lbctl apply` of an unchanged file."""
+def listeners_of(net: Network) -> tuple[dict[int, float], float, float]:
+    """By number of listeners ms to the first byte; seconds of `lbctl apply` of an unchanged file, and of its CPU."""
     found: dict[int, list[float]] = defaultdict(list)
-    unchanged = []
+    unchanged, processor = [], []
     for count in LISTENERS:
         (net.directory / f"{count}.yaml").write_text(many(count))
     for _ in range(ROUNDS):
@@ -113,11 +114,19 @@ def listeners_of(net: Network) -> tuple[dict[int, float], float]:
             net.run(BALANCER, LBCTL, "apply", file)
             first_byte(net, (str(bind(count // 2)), 80), 50)
             found[count].append(first_byte(net, (str(bind(count // 2)), 80), 400))
-        start = time.perf_counter()
+        start, used = time.perf_counter(), cpu_of_children()
         net.run(BALANCER, LBCTL, "apply", file)
         unchanged.append(time.perf_counter() - start)
+        processor.append(cpu_of_children() - used)
     net.run(BALANCER, LBCTL, "flush")
-    return {count: statistics.median(values) for count, values in found.items()}, statistics.median(unchanged)
+    times = {count: statistics.median(values) for count, values in found.items()}
+    return times, statistics.median(unchanged), statistics.median(processor)
+
+
+def cpu_of_children() -> float:
+    """Seconds of CPU of all processes that ended so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def verdicts(rows: Iterator[tuple[str, str, float, bool]]) -> Iterator[str]:
@@ -133,7 +142,7 @@ def main() -> None:
         figures = compared(net, seconds, new_seconds)
         print(*table(figures), "\n| figure | aim | measured | |\n|---|---|---:|---|", sep="\n", flush=True)
         print(*verdicts(judged(figures)), sep="\n", flush=True)
-        times, unchanged = listeners_of(net)
+        times, unchanged, processor = listeners_of(net)
         for count, value in times.items():
             print(f"| time to first byte, {count:,} listeners | | {value:.3f} ms | |")
         ratio = times[LISTENERS[-1]] / times[1]
@@ -142,6 +151,7 @@ def main() -> None:
             ("`lbctl apply`, unchanged, 10,000 listeners, s", f"≤ {APPLY_AIM:g}", unchanged, unchanged <= APPLY_AIM),
         ]
         print(*verdicts(iter(rows)), sep="\n")
+        print(f"| its CPU, s | | {processor:.2f} | |")
 
 
 if __name__ == "__main__":
