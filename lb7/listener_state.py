@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from email.utils import formatdate
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -111,7 +110,7 @@ class ListenerPlan:
         status, text = refusal.status, phrase(refusal.status)
         if isinstance(refusal, AuthRefused):
             return status, text, b"".join([b"%b: %b\r\n" % header for header in refusal.headers]), refusal.body
-        return status, text, date_line() + TEXT, b"%d %b: %b\n" % (status, text, refusal.reason.encode())
+        return status, text, TEXT, b"%d %b: %b\n" % (status, text, refusal.reason.encode())
 
 
 class Waiting:
@@ -215,24 +214,3 @@ class ListenerState:
 def ip_of(client: str) -> IPAddress:
     """The address of a peer, without a zone."""
     return ip_address(client.partition("%")[0])
-
-
-class DateLine:
-    """The Date of answers of our own (RFC 9110 section 6.6.1), formatted once a second."""
-
-    __slots__ = ("_line", "_second")
-
-    def __init__(self) -> None:
-        self._second = 0
-        self._line = b""
-
-    def __call__(self) -> bytes:
-        """The whole line."""
-        now = int(time.time())
-        if self._second != now:
-            self._second = now
-            self._line = b"Date: %b\r\n" % formatdate(now, usegmt=True).encode()
-        return self._line
-
-
-date_line = DateLine()

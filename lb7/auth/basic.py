@@ -84,8 +84,8 @@ class BasicAuthenticator:
         return Allowed(user, ((self._user_header, user.encode()),), (self._user_header,))
 
     def close(self) -> None:
-        """Ends the thread, without waiting for it."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Ends the thread once it has checked what waits, without waiting for it."""
+        self._thread.shutdown(wait=False)
 
 
 def decoded(given: bytes | None) -> tuple[str, bytes] | None:

@@ -6,6 +6,7 @@ answer comes in time, or one of 500 and above, nobody passes: 503.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Sequence
 
 import aiohttp
@@ -18,8 +19,8 @@ from lb7.model import Header
 
 BODY_MAX = 64 * 1024
 NEVER_SENT = frozenset(
-    b"connection content-length content-type content-encoding expect host keep-alive proxy-connection te trailer "
-    b"transfer-encoding upgrade".split()
+    b"connection content-length content-type content-encoding expect forwarded host keep-alive proxy-connection te "
+    b"trailer transfer-encoding upgrade".split()
 )
 PASSED_BACK = frozenset(b"content-type www-authenticate location set-cookie cache-control retry-after".split())
 
@@ -32,6 +33,9 @@ class ForwardAuthenticator:
         self._send = frozenset(name.lower().encode("ascii") for name in auth.send)
         self._keep = tuple(name.encode("ascii") for name in auth.keep)
         self._session: aiohttp.ClientSession | None = None
+        self._asking = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
 
     def start(self) -> None:
         """Gets ready, in the running loop."""
@@ -41,7 +45,8 @@ class ForwardAuthenticator:
         )
 
     async def close(self) -> None:
-        """Closes the connections to the service."""
+        """Closes the connections to the service once who waits for it has its answer."""
+        await self._quiet.wait()
         if self._session is not None:
             await self._session.close()
 
@@ -71,6 +76,16 @@ class ForwardAuthenticator:
         return asked
 
     async def _asked(self, session: aiohttp.ClientSession, question: CIMultiDict[str]) -> Verdict:
+        self._asking += 1
+        self._quiet.clear()
+        try:
+            return await self._decided(session, question)
+        finally:
+            self._asking -= 1
+            if not self._asking:
+                self._quiet.set()
+
+    async def _decided(self, session: aiohttp.ClientSession, question: CIMultiDict[str]) -> Verdict:
         try:
             async with session.get(self._auth.url, headers=question, allow_redirects=False) as answer:
                 if 200 <= answer.status <= 299:

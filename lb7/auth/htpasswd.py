@@ -14,7 +14,7 @@ from hmac import compare_digest
 
 from lb7.files import FileError
 
-BCRYPT = re.compile(r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}")
+BCRYPT = re.compile(r"\$2[aby]\$(?:0[4-9]|1[0-9])\$[./A-Za-z0-9]{53}")
 SHA1 = re.compile(r"\{SHA\}[A-Za-z0-9+/]{27}=")
 CRYPT = {
     "$apr1$": re.compile(r"\$apr1\$[./A-Za-z0-9]{0,8}\$[./A-Za-z0-9]{22}"),

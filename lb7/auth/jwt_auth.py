@@ -95,7 +95,8 @@ class JwtAuthenticator:
             return ()
         try:
             head = jwt.get_unverified_header(token)
-        except (InvalidTokenError, ValueError):
+        except (InvalidTokenError, ValueError, RecursionError):
+            # A head of a thousand nested brackets ends in the last one.
             return ()
         kid, algorithm = head.get("kid"), head.get("alg")
         fitting = tuple(key for key in self._keys if algorithm in key.algorithms)

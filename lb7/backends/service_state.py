@@ -66,14 +66,18 @@ class BackendState:
         self.in_flight -= 1
         self.load.add(None, -1)
 
+    def is_same_host(self, other: BackendState | None) -> bool:
+        """Whether the other is the same DNS name and port."""
+        return other is not None and self._host == other._host
+
+    @property
+    def _host(self) -> tuple[str, int | None]:
+        return self.model.name, self.model.endpoint.port
+
 
 def _same_name_first(first: BackendState, others: Sequence[BackendState]) -> Sequence[BackendState]:
     """The other addresses of the same name and port come next: a host may listen in one family alone."""
-
-    def is_other(state: BackendState) -> bool:
-        return (state.model.name, state.model.endpoint.port) != (first.model.name, first.model.endpoint.port)
-
-    return sorted(others, key=is_other)
+    return sorted(others, key=lambda state: not first.is_same_host(state))
 
 
 Connector = Callable[[HttpService, Backend], BackendConnections]
@@ -165,11 +169,12 @@ class ServiceState:
             yield preferred
         active = [state.load.live(None) for state in eligible] if self._counts else ()
         first = self.picker.place(key, active, random())
-        if eligible[first] is not preferred:
-            yield eligible[first]
-        others = (*eligible[first + 1 :], *eligible[:first])
-        for state in _same_name_first(eligible[first], others) if eligible[first].model.name else others:
-            if state is not preferred:
+        best = preferred or eligible[first]
+        if preferred is None:
+            yield best
+        others = (*eligible[first:], *eligible[:first])
+        for state in _same_name_first(best, others) if best.model.name else others:
+            if state is not best:
                 yield state
 
     def of_endpoint(self, endpoint: Endpoint | None) -> BackendState | None:

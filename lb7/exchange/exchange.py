@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from lb7.auth.verdict import ALLOWED, Allowed
 from lb7.backends.ejection import FAILURE_STATUS
 from lb7.backends.retrying import IDEMPOTENT, may_retry, may_retry_status
-from lb7.exchange.forwarding import VIA
+from lb7.date import date_line
+from lb7.exchange.forwarding import VIA, may_upgrade
 from lb7.exchange.outbound import Outbound
 from lb7.exchange.sides import Client
 from lb7.fields import Field
@@ -22,6 +23,7 @@ from lb7.message import RequestHead, ResponseHead
 from lb7.refusal import (
     BAD_RESPONSE,
     CLIENT_GONE,
+    CONNECT_FAILED,
     FIRST_BYTE_TIMEOUT,
     IDLE_TIMEOUT,
     QUEUE_TIMEOUT,
@@ -76,6 +78,7 @@ class Exchange(Outbound):
                 waiting = self.handler.authenticate(self.handler.gate, self)
                 if waiting is not None:
                     self._task = asyncio.ensure_future(self._check_later(waiting))
+                    self._task.add_done_callback(self._step_ended)
                     return
             self.handler.act(self)
         except Refused as refusal:
@@ -95,6 +98,8 @@ class Exchange(Outbound):
         """Answers by itself; lines without Content-Length."""
         self.status = status
         self.bytes_out = len(body)
+        if b"\r\ndate:" not in b"\r\n" + lines.lower():
+            lines = date_line() + lines
         if status != 204 and status >= 200:
             lines += b"Content-Length: %d\r\n" % len(body)
         content = b"" if self.head.method == b"HEAD" or status in (204, 304) else body
@@ -170,6 +175,9 @@ class Exchange(Outbound):
             self.attempt_failed(502, BAD_RESPONSE, "101 without having been asked", sent=True)
             return
         upgrade = head.get(b"upgrade") or self.head.section.upgrade
+        if not self._request_ended or not may_upgrade(upgrade):
+            self.attempt_failed(502, BAD_RESPONSE, "101 to what was not asked, or before it was asked", sent=True)
+            return
         lines = head.passed + b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade
         self._open_tunnel(101, head.phrase, lines, content)
 
@@ -226,9 +234,14 @@ class Exchange(Outbound):
         service, backend, head = self.service, self.backend, self.head
         if self.is_over or service is None or backend is None:
             return
+        refusal = Refused(status, reason, detail)
+        if reason == CONNECT_FAILED and self._goes_on_connecting(backend):
+            self._leave_backend()
+            self.attempts -= 1
+            self._attempt(refusal)
+            return
         service.failed(backend)
         backend.failures += 1
-        refusal = Refused(status, reason, detail)
         retries = self.handler.route.retries
         replayable = self._held is not None and not answered
         if (

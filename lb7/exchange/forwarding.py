@@ -37,26 +37,40 @@ def request_fields(head: Section) -> Sequence[Field]:
 
 def response_fields(head: ResponseHead) -> Sequence[Field]:
     """The backend's fields that go on."""
-    if not head.kinds & HOP and head.status != 204:
+    # RFC 9110 section 8.6: neither 1xx nor 204 has a Content-Length.
+    bodiless = head.status < 200 or head.status == 204
+    if not head.kinds & HOP and not bodiless:
         return head.fields
-    unwanted = HOP | Kind.CONTENT_LENGTH if head.status == 204 else HOP
+    unwanted = HOP | Kind.CONTENT_LENGTH if bodiless else HOP
     return [f for f in head.fields if not f.kind & unwanted and f.name not in head.options]
 
 
 def upgrade_text(section: RequestSection) -> str:
     """The lines that ask the backend for the client's upgrade, or that trailers are welcome; often none."""
-    if section.upgrade and section.upgrade.lower() not in NEVER_UPGRADED:
-        return f"Connection: Upgrade\r\nUpgrade: {section.upgrade.decode('latin-1')}\r\n"
+    protocols = [protocol.strip(b" \t") for protocol in section.upgrade.split(b",")]
+    wanted = [protocol for protocol in protocols if protocol and may_upgrade(protocol)]
+    if wanted:
+        return f"Connection: Upgrade\r\nUpgrade: {b', '.join(wanted).decode('latin-1')}\r\n"
     if section.kinds & Kind.TE and any(b"trailers" in value.lower() for value in section.values(b"te")):
         return "Connection: TE\r\nTE: trailers\r\n"
     return ""
 
 
+def may_upgrade(protocol: bytes) -> bool:
+    """Whether a connection may become one of this protocol, named with or without a version."""
+    return protocol.partition(b"/")[0].strip(b" \t").lower() not in NEVER_UPGRADED
+
+
 def apply_changes(fields: Iterable[Field], changes: HeaderChanges) -> list[Field]:
-    """Removes, then sets, then adds."""
-    gone = {name.lower() for name in changes.remove} | {name.lower() for name, _ in changes.set}
-    kept = [field for field in fields if field.name not in gone]
+    """Removes, then sets, then adds. `_` counts as `-` in names: many backends cannot tell them apart (CGI's rule)."""
+    gone = {dashed(name) for name in changes.remove} | {dashed(name) for name, _ in changes.set}
+    kept = [field for field in fields if dashed(field.name) not in gone] if gone else list(fields)
     return kept + [Field(name, value) for name, value in (*changes.set, *changes.add)]
+
+
+def dashed(name: bytes) -> bytes:
+    """A field name as CGI's rule makes names equal."""
+    return name.lower().replace(b"_", b"-")
 
 
 def is_trusted(address: str, trusted: Sequence[IPNetwork]) -> bool:
@@ -78,7 +92,8 @@ def real_client(peer: str, section: Section, trusted: Sequence[IPNetwork]) -> st
         if not is_trusted(client, trusted):
             break
         try:
-            client = str(ip_address(hop.decode("latin-1").strip("[]")))
+            # A zone means nothing here, and may hold any character.
+            client = str(ip_address(hop.decode("latin-1").strip("[]").partition("%")[0]))
         except ValueError:
             break
     return client

@@ -16,7 +16,7 @@ from lb7.exchange.deadlines import Deadlines
 from lb7.exchange.sides import Asker, Client
 from lb7.fields import Field
 from lb7.message import RequestHead
-from lb7.refusal import CONNECT_FAILED, CONNECT_TIMEOUT, NO_BACKEND, QUEUE_FULL, Refused
+from lb7.refusal import CONNECT_FAILED, CONNECT_TIMEOUT, INTERRUPTED, NO_BACKEND, QUEUE_FULL, Refused
 
 if TYPE_CHECKING:
     from lb7.backends.service_state import BackendState, ServiceState
@@ -149,11 +149,25 @@ class Outbound(Asker):
         else:
             self._task = asyncio.ensure_future(self._open(backend))
 
+    def _step_ended(self, step: asyncio.Task[None]) -> None:
+        """A step that broke, or was taken away, lets nobody pass and leaves nobody waiting."""
+        if self._task is not step:
+            return
+        self._task = None
+        error = None if step.cancelled() else step.exception()
+        if error is not None:
+            asyncio.get_running_loop().call_exception_handler({"message": "a request's step broke", "exception": error})
+        self.refuse(Refused(503, INTERRUPTED, "what the request waited for ended without an answer"))
+
     def _has_candidate(self) -> bool:
         """Whether there is a next candidate."""
         if self._peeked is None and self._candidates is not None:
             self._peeked = next(self._candidates, None)
         return self._peeked is not None
+
+    def _goes_on_connecting(self, backend: BackendState) -> bool:
+        """Whether the next candidate is another address of the same name and port: no retry, and no failure, yet."""
+        return bool(backend.model.name) and self._has_candidate() and backend.is_same_host(self._peeked)
 
     def _reopen(self) -> None:
         """To the same backend, on a new connection."""

@@ -142,7 +142,7 @@ class BackendConnection(asyncio.Protocol):
     def _response(self, asker: Asker, head: ResponseHead, data: bytes) -> None:
         status, length = head.status, head.length
         if status == 101:
-            self._keep = False
+            self._keep = self._chunked = False
             self._tunnel = True
             self._reader = reader_of(UNTIL_CLOSE)
             asker.response(head, UNTIL_CLOSE, data, False, NO_TRAILERS)

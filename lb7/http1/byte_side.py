@@ -10,6 +10,8 @@ from typing import cast
 
 from lb7.exchange.outbox import Outbox
 
+JOIN_LIMIT = 16 * 1024
+"""Up to so many bytes it is cheaper to copy content behind its head than to hand the kernel two pieces."""
 LINGER_BYTES = 1024 * 1024
 """What a client may still send after it was refused, so that it reads the answer before the reset."""
 
@@ -35,6 +37,14 @@ class ByteSide(asyncio.Protocol):
         """The `peername` or the `sockname`."""
         host, port, *_ = self._transport.get_extra_info(which)
         return str(host), int(port)
+
+    def write_joined(self, head: bytes, content: bytes) -> None:
+        """Sends the one behind the other."""
+        if len(content) <= JOIN_LIMIT:
+            self._outbox.write(self._transport, head + content)
+        else:
+            self._outbox.write(self._transport, head)
+            self._outbox.write(self._transport, content)
 
     def pause_reading(self) -> None:
         """Reads no more until resume_reading."""

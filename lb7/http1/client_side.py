@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from lb4.admission import Refused as Denial
 from lb7.auth.verdict import ConnectionInfo
+from lb7.date import date_line
 from lb7.exchange.deadlines import Deadlines
 from lb7.exchange.exchange import Exchange
 from lb7.fields import Field
@@ -25,7 +26,6 @@ from lb7.refusal import (
     BAD_REQUEST,
     BODY_TOO_LARGE,
     HEAD_TIMEOUT,
-    HEAD_TOO_LARGE,
     TOO_MANY_CONNECTIONS,
     Refused,
     phrase,
@@ -34,8 +34,8 @@ from lb7.refusal import (
 if TYPE_CHECKING:
     from lb7.listener_state import ListenerState
 
-JOIN_LIMIT = 16 * 1024
-"""Up to so many bytes it is cheaper to copy content behind its head than to hand the kernel two pieces."""
+PIPELINED = 16
+"""After so many answers at once it is looked whether the client reads them."""
 READ_AHEAD = 64 * 1024
 """Bytes of pipelined requests that are held while one is answered; then reading stops."""
 
@@ -44,8 +44,8 @@ class ClientConnection(ByteSide):
     """Bytes to and from one client."""
 
     __slots__ = (
-        "_buffer", "_chunked", "_content", "_listener", "_needs_linger", "_pumping", "_reader", "_tunnel", "_waiting",
-        "admitted", "closing", "exchange", "forwarding", "info", "requests", "trusted",
+        "_buffer", "_chunked", "_content", "_half_closed", "_listener", "_needs_linger", "_pumping", "_reader",
+        "_tunnel", "_waiting", "admitted", "closing", "exchange", "forwarding", "info", "requests", "trusted",
     )  # fmt: skip
 
     def __init__(self, listener: ListenerState) -> None:
@@ -58,7 +58,7 @@ class ClientConnection(ByteSide):
         self.closing = False
         self._needs_linger = False
         self._chunked = False
-        self._pumping = False
+        self._pumping = self._half_closed = False
         self._tunnel = False
         self._waiting: Deadlines[ClientConnection] | None = None
         self.requests = 0
@@ -100,13 +100,20 @@ class ClientConnection(ByteSide):
             return
         self._pumping = True
         try:
-            while self._buffer and self.exchange is None and not self.closing:
+            answered = 0
+            while self._buffer and self.exchange is None and not (self.closing or self.write_paused):
                 if not self._request():
                     break
+                answered += 1
+                if answered % PIPELINED == 0:
+                    self._outbox.flush()
         except Refused as refusal:
             self._refuse(refusal)
         finally:
             self._pumping = False
+        if self._half_closed and self.exchange is None and not (self.closing or self.write_paused):
+            self.closing = True
+            self._end()
 
     def _request(self) -> bool:
         """Reads one request; False where its head is not here yet."""
@@ -120,9 +127,7 @@ class ClientConnection(ByteSide):
         section = head.section
         self.requests += 1
         self.closing = not section.keep or self.requests == plan.limits.requests or self._listener.draining
-        if self._waiting is not None:
-            self._waiting.stop(self)
-            self._waiting = None
+        self._wait(None)
         exchange = self.exchange = Exchange(self, self._listener, plan, head)
         if section.length == 0:
             exchange.start(b"", True)
@@ -176,9 +181,7 @@ class ClientConnection(ByteSide):
             return bool(self._buffer)
         if data == b"\r":
             return False
-        if end > plan.limits.head:
-            raise Refused(431, HEAD_TOO_LARGE, f"a head of more than {plan.limits.head} bytes")
-        refusal = refuse_unfinished(data, plan.limits)
+        refusal = refuse_unfinished(data if end < 0 else data[:end], plan.limits)
         if refusal is not None:
             raise refusal
         if self._waiting is not plan.heads:
@@ -226,12 +229,7 @@ class ClientConnection(ByteSide):
             self.closing = True
         if self._chunked:
             content = chunked_content(content, ended, trailers)
-        head = head_bytes(status, reason, lines, self._chunked, self.closing, minor)
-        if len(content) <= JOIN_LIMIT:
-            self._outbox.write(self._transport, head + content)
-        else:
-            self._outbox.write(self._transport, head)
-            self._outbox.write(self._transport, content)
+        self.write_joined(head_bytes(status, reason, lines, self._chunked, self.closing, minor), content)
 
     def send_body(self, content: bytes, ended: bool, trailers: Sequence[Field]) -> None:
         """Sends more of the body."""
@@ -261,7 +259,7 @@ class ClientConnection(ByteSide):
             return
         if not self.write_paused:
             self.resume_reading()
-        if self._buffer:
+        if self._buffer or self._half_closed:
             self._pump()
         if self.exchange is None and not self.closing:
             self._wait(self._listener.plan.idles)
@@ -280,7 +278,7 @@ class ClientConnection(ByteSide):
             self.exchange.refuse(refusal)
             return
         body = f"{refusal.status} {phrase(refusal.status).decode()}: {refusal.detail}\n".encode()
-        lines = b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n" % len(body)
+        lines = date_line() + b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n" % len(body)
         self._listener.refused(self, refusal, len(body))
         self.respond(refusal.status, phrase(refusal.status), lines, len(body), body, True, (), 1)
         self._end()
@@ -310,6 +308,7 @@ class ClientConnection(ByteSide):
             self.exchange.resume_response()
         else:
             self.resume_reading()
+            self._pump()
 
     def eof_received(self) -> bool:
         """See asyncio.Protocol; a client that closed only its sending half still gets its answer."""
@@ -320,7 +319,8 @@ class ClientConnection(ByteSide):
             exchange.request_body(b"", True, ())
         elif self._reader is not None:
             return False
-        self.closing = True
+        self._half_closed = bool(self._buffer) and not self._tunnel
+        self.closing = not self._half_closed
         return self.exchange is not None or self._lingering > 0
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -24,3 +24,8 @@ def is_chunked(value: bytes | None) -> bool:
 def connection_options(values: list[bytes]) -> frozenset[bytes]:
     """What Connection fields name, in lower case (RFC 9110 section 7.6.1)."""
     return frozenset(option.strip(b" \t").lower() for value in values for option in value.split(b",")) - {b""}
+
+
+def drops_framing(options: frozenset[bytes]) -> bool:
+    """Whether a hop that follows Connection to the letter would take the body's length away."""
+    return b"content-length" in options

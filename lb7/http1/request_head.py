@@ -10,7 +10,7 @@ from json.encoder import encode_basestring_ascii
 
 from lb7.exchange.forwarding import request_fields, upgrade_text
 from lb7.fields import TOKEN, BadField, Kind, parse_line, recall
-from lb7.http1.framing import connection_options, content_length, is_chunked
+from lb7.http1.framing import connection_options, content_length, drops_framing, is_chunked
 from lb7.message import CHUNKED, RequestHead, RequestSection
 from lb7.model import HttpLimits
 from lb7.refusal import (
@@ -22,9 +22,11 @@ from lb7.refusal import (
     Refused,
 )
 
-REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([\x21\x22\x24-\x7e]+) HTTP/1\.([01])")
+REQUEST_LINE = re.compile(rb"(" + TOKEN[:-1] + rb"{1,64}) ([\x21\x22\x24-\x7e]+) HTTP/1\.([01])")
 HOST = re.compile(rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 """RFC 3986 section 3.2.2 without user information."""
+HOST_LIMIT = 320
+"""The longest name (RFC 1035: 255 bytes) and a port fit; hosts are remembered, so their length must be bounded."""
 ABSOLUTE = re.compile(rb"(?i:(https?)://)([^/?]+)(.*)")
 DEFAULT_PORTS = {b"http": b":80", b"https": b":443"}
 SINGLE = Kind.HOST | Kind.CONTENT_LENGTH | Kind.TRANSFER_ENCODING
@@ -99,7 +101,7 @@ def _kinds(section: RequestSection, minor: int) -> None:
             if kind == Kind.HOST:
                 section.host = field.value
     if kinds & Kind.HOST:
-        if HOST.fullmatch(section.host) is None:
+        if not _is_host(section.host):
             raise bad("a Host that is no host")
     elif minor == 1:
         raise bad("no Host")
@@ -110,6 +112,8 @@ def _framed(section: RequestSection, minor: int) -> None:
     kinds = section.kinds
     if kinds & Kind.CONNECTION:
         section.options = connection_options(section.values(b"connection"))
+        if drops_framing(section.options):
+            raise bad("a Connection that names Content-Length")
         section.keep = b"close" not in section.options and (minor == 1 or b"keep-alive" in section.options)
     if kinds & Kind.TRANSFER_ENCODING:
         if kinds & Kind.CONTENT_LENGTH:
@@ -135,7 +139,7 @@ def _framed(section: RequestSection, minor: int) -> None:
 def _other_target(method: bytes, target: bytes, host: bytes) -> tuple[bytes, bytes]:
     """Target and host of the forms of RFC 9112 section 3.2 that are not a path. Raises Refused."""
     if method == b"CONNECT":
-        if HOST.fullmatch(target) is None:
+        if not _is_host(target):
             raise bad("CONNECT needs host:port")
         if host.lower() != target.lower():
             raise bad("CONNECT to another host than Host names")
@@ -146,13 +150,17 @@ def _other_target(method: bytes, target: bytes, host: bytes) -> tuple[bytes, byt
     if found is None:
         raise bad("a target that is neither a path nor a URL")
     scheme, authority, rest = found.groups()
-    if HOST.fullmatch(authority) is None:
+    if not _is_host(authority):
         raise bad("a URL whose host is none")
     if host and not _same_host(authority, host, scheme.lower()):
         raise bad("a URL at odds with Host")
     if not rest:
         rest = b"*" if method == b"OPTIONS" else b"/"
     return (rest if rest[:1] in (b"/", b"*") else b"/" + rest), authority
+
+
+def _is_host(text: bytes) -> bool:
+    return len(text) <= HOST_LIMIT and HOST.fullmatch(text) is not None
 
 
 def _same_host(authority: bytes, host: bytes, scheme: bytes) -> bool:

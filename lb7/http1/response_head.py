@@ -9,7 +9,7 @@ import re
 
 from lb7.exchange.forwarding import VIA, response_fields
 from lb7.fields import BadField, Field, Kind, parse_line, recall
-from lb7.http1.framing import connection_options, content_length, is_chunked
+from lb7.http1.framing import connection_options, content_length, drops_framing, is_chunked
 from lb7.message import CHUNKED, UNTIL_CLOSE, ResponseHead
 from lb7.refusal import BAD_RESPONSE, Refused
 
@@ -55,6 +55,8 @@ def parse_response_head(block: bytes) -> ResponseHead:
     head.keep = minor == 1
     if head.kinds & Kind.CONNECTION:
         head.options = connection_options(head.values(b"connection"))
+        if drops_framing(head.options):
+            raise bad("a Connection that names Content-Length")
         head.keep = b"close" not in head.options and (minor == 1 or b"keep-alive" in head.options)
     head.length = _length(head)
     if status < 200 or status in BODILESS:

@@ -250,7 +250,8 @@ async def test_least_connections_means_requests_in_flight(world: World) -> None:
     await world.serve(busy, free, service={"scheduler": Scheduler(SchedulerKind.LEAST_CONNECTIONS)})
     for _ in range(2):
         await world.client(GET)
-    await eventually(lambda: busy.connections >= 1)
+    service = world.proxy.services["ping"]
+    await eventually(lambda: service.budget.requests == 2 and service.in_flight == 1)
     assert [body_of(await world.ask(GET)) for _ in range(4)] == [b"free"] * 4
 
 
