@@ -80,6 +80,8 @@ def backends_table(services: list[dict[str, Any]]) -> str:
         for backend in service["backends"]:
             rows.append([*head, *backend_cells(backend)])
             head = ["", ""]
+        if not service["backends"]:
+            rows.append([*head, faint("none known"), *[""] * (len(BACKEND_COLUMNS) - 3)])
     return table(BACKEND_COLUMNS, rows, NUMBERS) if rows else ""
 
 

@@ -58,10 +58,12 @@ def trace(
     """Show live packets before and after the balancer, requests and responses, with their flow's number, TCP's flags,
     how long the balancer took and the time since the flow's last packet. With --json one document a line.
     """
+    from cli.operations.context import require_root
     from cli.trace.pcapng import PcapngWriter
     from cli.trace.told import HEADING, document, line
     from cli.trace.watch import Wanted, watch
 
+    require_root("trace")
     balancer = in_force(listener)
     as_json = wants_json()
     with ExitStack() as stack:

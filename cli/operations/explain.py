@@ -13,7 +13,7 @@ from cli.operations.context import Context
 from cli.operations.documents import ExplainDocument
 from cli.operations.error import OperationError
 from cli.operations.explain_request import explain_request
-from cli.operations.wanted import required
+from cli.operations.wanted import in_force, required
 from lb4.address import AddressError, Endpoint, parse_endpoint
 from lb4.compile.table import compile_table
 from lb4.explain.packet import Packet, affinities_at
@@ -27,15 +27,16 @@ def explain(
 ) -> ExplainDocument | dict[str, Any]:
     """The document of INTERFACE.md section 4; for protocol `http`, client is the method and target the URL.
 
-    Raises OperationError where nothing is in force or an end is no address.
+    Raises OperationError where an end is no address, or nothing is in force that could answer a request.
     """
-    found = required(context)
     if protocol == "http":
+        found = required(context)
         return explain_request(found.configuration, found.balancer, client, target, headers)
     packet = Packet(Protocol(protocol), _end(client, "CLIENT"), _end(target, "TARGET"))
     if packet.client.family != packet.target.family:
         raise OperationError(f"{client} and {target} are of two address families", exit=2)
-    balancer = found.balancer
+    now = in_force(context)
+    balancer = now.balancer if now is not None else Balancer({}, {})
     table = compile_table(balancer, context.runtime.assistance() if context.runtime is not None else None)
     return asdict(explained(balancer, table, packet, dict(_learnt(context, balancer, packet))))
 
