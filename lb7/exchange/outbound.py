@@ -196,6 +196,9 @@ class Outbound(Asker):
             self.tunnel_opened()
             return
         held, head = self._held or b"", self.head
+        if not self._request_ended:
+            # Before the first write, which may already pause it again.
+            self.client.resume_reading()
         connection.begin(self, head.method, self._lines, head.section.length, held, self._request_ended, self._trailers)
         if len(held) > REPLAY_LIMIT:
             self._held = None
@@ -204,7 +207,6 @@ class Outbound(Asker):
             waiting.start(self, monotonic() if self.attempts > 1 else self.started)
             return
         self._wait(self.handler.idles)
-        self.client.resume_reading()
         if head.section.expects_continue:
             self.plan.continues.start(self, monotonic())
 

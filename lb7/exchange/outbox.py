@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import asyncio
 
+LARGE = 16 * 1024
+"""libuv reads one socket up to 32 times in a turn: 8 MiB would wait here before anybody was told to pause."""
+
 
 class Outbox:
     """One for all connections of a loop."""
@@ -20,11 +23,13 @@ class Outbox:
         self._waiting: list[tuple[asyncio.Transport, bytes]] = []
 
     def write(self, transport: asyncio.Transport, data: bytes) -> None:
-        """Writes it at the end of this turn."""
+        """Writes it at the end of this turn; what is large at once, so that its sender hears of a full buffer."""
         waiting = self._waiting
         if not waiting:
             self._loop.call_soon(self.flush)
         waiting.append((transport, data))
+        if len(data) > LARGE:
+            self.flush()
 
     def flush(self) -> None:
         """Writes everything now; a transport that was closed meanwhile gets nothing."""
