@@ -246,7 +246,7 @@ class AccessLogSchema(Keys):
     to: Text = "stdout"
     """`stdout`, `off`, or a file."""
     format: Text = "json"
-    """`json`, or a template such as `{client} {method} {path} {status}` of the names in the JSON."""
+    """`json`, or a template such as `{client} {method} {target} {status}` of the names in the JSON."""
 
 
 def _log_to(value: object, mapping: ValidatorFunctionWrapHandler) -> AccessLogSchema:
