@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cli import events
 from cli.lab.plan import LISTEN4
 from cli.operations.error import OperationError
 from cli.operations.remote import UnixConnection
@@ -69,13 +70,26 @@ def settled(document: Any) -> Any:
 
 
 def test_every_operation_says_the_same(run: Run) -> None:
+    """To who asks, and in the log of events."""
     run.apply(nat(count=2, more=""))
-    alone = told(run)
+    alone, noted_alone = noting(run)
     run.apply(nat(count=2, more=""))
     run.start(nat(count=2, more=""))
-    asked = told(run)
+    asked, noted = noting(run)
     for by_itself, by_socket in zip(alone, asked, strict=True):
         assert by_socket == by_itself, f"{by_itself}\n{by_socket}"
+    assert noted == noted_alone
+    assert {"apply", "rollback", "flush", "drain", "enable", "disable", "weight", "failed"} <= {
+        e["event"] for e in noted
+    }
+
+
+def noting(run: Run) -> tuple[list[Any], list[dict[str, object]]]:
+    """What the operations answer, and the events that they leave, without their times."""
+    directory = run.directory / "state"
+    before = len(events.read(directory))
+    answers = told(run)
+    return answers, [{k: v for k, v in e.items() if k != "time"} for e in events.read(directory)[before:]]
 
 
 def test_a_client_that_goes_away(run: Run, lab: Lab) -> None:
