@@ -45,6 +45,8 @@ for group in "$@"; do
             need iptables program iptables-restore
             need iproute2 program ip
             need procps program ps
+            need mount program mount
+            need util-linux program setpriv
             need openssl program openssl
             need curl program curl
             need prometheus program promtool

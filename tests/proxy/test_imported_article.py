@@ -48,6 +48,9 @@ static_resources:
     - socket_address: {{address: localhost, port_value: {1}}}
     - socket_address: {{address: localhost, port_value: {2}}}
 """
+HOSTS = "127.0.0.1 localhost\n::1 localhost ip6-localhost\n"
+"""As Debian has it; the backends listen on 127.0.0.1 alone."""
+WITH_HOSTS = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"']
 LBCTL = [sys.executable, "-c", "from cli.main import main; main()"]
 
 
@@ -92,13 +95,18 @@ def free_port() -> int:
 def running(text: str, directory: Path) -> Iterator[None]:
     """`lbctl run` of this configuration, until it is ready."""
     (directory / "lb.yaml").write_text(text)
+    hosts = directory / "hosts"
+    hosts.write_text(HOSTS)
     environment = os.environ | {"LBCTL_RUN_DIR": str(directory / "run"), "LBCTL_STATE_DIR": str(directory / "state")}
     for name in ("run", "state"):
         (directory / name).mkdir()
     log = directory / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*LBCTL, "run", str(directory / "lb.yaml")], env=environment, stdout=output, stderr=output
+            [*WITH_HOSTS, str(hosts), *LBCTL, "run", str(directory / "lb.yaml")],
+            env=environment,
+            stdout=output,
+            stderr=output,
         )
     try:
         deadline = time.monotonic() + 30
@@ -116,6 +124,7 @@ def running(text: str, directory: Path) -> Iterator[None]:
             process.wait()
 
 
+@pytest.mark.root
 @pytest.mark.parametrize("one_connection", [True, False])
 def test_the_article_answers_as_it_says(one_connection: bool, tmp_path: Path) -> None:
     port = free_port()
