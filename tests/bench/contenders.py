@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -140,6 +141,7 @@ class Network:
 def network(directory: Path, serve: bool = True) -> Iterator[Network]:
     """A lab that is gone when the block ends, with servers in it unless others serve there."""
     made = Network(f"lbb-{os.getpid()}-", directory)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
     try:
         build.up(made.prefix, offloads=True)
         with made.ended:
