@@ -75,6 +75,7 @@ class WorkerEnd:
         self.sock = sock
         self._buffer = b""
         self._fds: list[int] = []
+        self._speaking = asyncio.Lock()
 
     async def messages(self) -> AsyncIterator[tuple[object, tuple[int, ...]]]:
         """The supervisor's values, each with its descriptors, until the supervisor is gone."""
@@ -104,11 +105,16 @@ class WorkerEnd:
         return True
 
     async def report(self, report: Mapping[str, object]) -> None:
-        """Says one JSON object to the supervisor; one that is gone is no error."""
-        try:
-            await asyncio.get_running_loop().sock_sendall(self.sock, json.dumps(report).encode() + b"\n")
-        except ConnectionError:
-            return
+        """Says one JSON object to the supervisor; one that is gone is no error. Many may report at once."""
+        # Who is cancelled in the middle has said the whole line nevertheless.
+        await asyncio.shield(self._say(json.dumps(report).encode() + b"\n"))
+
+    async def _say(self, line: bytes) -> None:
+        async with self._speaking:
+            try:
+                await asyncio.get_running_loop().sock_sendall(self.sock, line)
+            except ConnectionError:
+                return
 
 
 async def _readable(sock: socket.socket) -> None:

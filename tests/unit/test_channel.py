@@ -68,3 +68,25 @@ async def test_a_worker_that_reads_no_more(ends):
     parent.sock.setblocking(False)
     with pytest.raises(TimeoutError, match="does not read"):
         await asyncio.to_thread(parent.send, b"x" * 10_000_000)
+
+
+async def test_a_thousand_report_at_once(ends):
+    """More than the socket holds; one of them is cancelled in the middle, and no line is torn."""
+    parent, worker = ends
+    saying = [asyncio.create_task(worker.report({"number": n, "more": "x" * 1000})) for n in range(1000)]
+    await asyncio.sleep(0.01)
+    for task in saying[::7]:
+        task.cancel()
+    listening = asyncio.create_task(numbers(parent))
+    await asyncio.gather(*saying, return_exceptions=True)
+    await worker.report({"number": -1})
+    assert await listening == [*range(1000), -1]
+
+
+async def numbers(parent: ParentEnd) -> list[object]:
+    seen = []
+    async for report in parent.reports():
+        seen.append(report["number"])
+        if seen[-1] == -1:
+            break
+    return seen
