@@ -300,6 +300,10 @@ class Exchange(Outbound):
 
     def idle_late(self) -> None:
         """Nothing moved for too long."""
+        if [side for side in (self.client, self._connection) if side is not None and side.takes()]:
+            # What a slow peer's kernel holds takes it a while to read: nothing is read for it here, and it is not idle.
+            self._wait(self.handler.idles)
+            return
         status = 408 if not self._request_ended else 504
         self.refuse(Refused(status, IDLE_TIMEOUT, "nothing was sent or received for too long"))
 

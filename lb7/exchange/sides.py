@@ -46,6 +46,10 @@ class Client(Protocol):
     def cut_off(self) -> None:
         """The exchange is over, its response is not whole."""
 
+    def takes(self) -> bool:
+        """Whether it took bytes of a response since this was last asked."""
+        ...
+
     def pause_reading(self) -> None:
         """Holds the request's body back."""
 

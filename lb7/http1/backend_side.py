@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 from lb7.exchange.sides import Asker
 from lb7.fields import Field
 from lb7.http1.body import BadBody, BodyReader, chunk, last_chunk, reader_of
+from lb7.http1.byte_side import unsent
 from lb7.http1.response_head import HEAD_LIMIT, parse_response_head, refuse_unfinished
 from lb7.message import CHUNKED, UNTIL_CLOSE, ResponseHead
 from lb7.refusal import BAD_RESPONSE, CONNECTION_LOST, Refused
@@ -30,7 +31,7 @@ class BackendConnection(asyncio.Protocol):
 
     __slots__ = (
         "_asker", "_buffer", "_chunked", "_keep", "_method", "_owner", "_reader", "_sent_all", "_transport",
-        "_tunnel", "answered", "is_closed", "paused", "requests",
+        "_tunnel", "_unsent", "answered", "is_closed", "paused", "requests",
     )  # fmt: skip
 
     def __init__(self, owner: BackendConnections) -> None:
@@ -43,7 +44,7 @@ class BackendConnection(asyncio.Protocol):
         self._sent_all = True
         self._keep = True
         self._tunnel = False
-        self.requests = 0
+        self.requests = self._unsent = 0
         self.answered = False
         self.is_closed = False
         self.paused = False
@@ -197,6 +198,11 @@ class BackendConnection(asyncio.Protocol):
         """The exchange wants no more of the response."""
         self._asker = None
         self.abort()
+
+    def takes(self) -> bool:
+        """Whether the backend, slow as it is, took bytes since this was last asked."""
+        before, self._unsent = self._unsent, unsent(self._transport)
+        return 0 < self._unsent != before
 
     def pause_reading(self) -> None:
         """Reads no more until resume_reading."""

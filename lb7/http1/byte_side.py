@@ -6,6 +6,9 @@ The rule: pausing and ending look only at bytes and the transport, never at what
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import struct
+import termios
 from typing import cast
 
 from lb7.exchange.outbox import Outbox
@@ -16,14 +19,23 @@ LINGER_BYTES = 1024 * 1024
 """What a client may still send after it was refused, so that it reads the answer before the reset."""
 
 
+def unsent(transport: asyncio.Transport) -> int:
+    """Bytes that were written and that the peer did not take yet, here and in the kernel (tcp(7), SIOCOUTQ)."""
+    descriptor = transport.get_extra_info("socket").fileno()
+    if descriptor < 0:
+        return 0
+    (queued,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))
+    return int(queued) + transport.get_write_buffer_size()
+
+
 class ByteSide(asyncio.Protocol):
     """A transport that can be paused, and closed in the three ways a proxy needs."""
 
-    __slots__ = ("_lingering", "_outbox", "_paused", "_transport", "is_closed", "write_paused")
+    __slots__ = ("_lingering", "_outbox", "_paused", "_transport", "_unsent", "is_closed", "write_paused")
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
-        self._lingering = 0
+        self._lingering = self._unsent = 0
         self._paused = False
         self.write_paused = False
         self.is_closed = False
@@ -45,6 +57,11 @@ class ByteSide(asyncio.Protocol):
         else:
             self._outbox.write(self._transport, head)
             self._outbox.write(self._transport, content)
+
+    def takes(self) -> bool:
+        """Whether the peer, slow as it is, took bytes since this was last asked."""
+        before, self._unsent = self._unsent, unsent(self._transport)
+        return 0 < self._unsent != before
 
     def pause_reading(self) -> None:
         """Reads no more until resume_reading."""

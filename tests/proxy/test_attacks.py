@@ -13,7 +13,17 @@ import pytest
 from lb4.address import Endpoint, parse_ip
 from lb4.model import Backend
 from lb7.auth.model import Algorithm, BasicAuth, ForwardAuth, HeaderAuth, JwtAuth
-from lb7.model import Forward, Header, HeaderChanges, Match, Redirect, Respond, Retries, Route, WeightedService
+from lb7.model import (
+    Forward,
+    Header,
+    HeaderChanges,
+    Match,
+    Redirect,
+    Respond,
+    Retries,
+    Route,
+    WeightedService,
+)
 from tests.proxy.world import LOCALHOST, OK, Server, Talk, World, answering, body_of, eventually, named, status_of
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -177,7 +187,7 @@ async def test_who_pipelines_and_does_not_read_fills_no_memory(world: World) -> 
     page = Route("page", 1, Match(path_prefix="/"), Respond(200, (), b"x" * 256 * 1024))
     await world.serve(await world.backend(), routes=(page,))
     talk = await world.client()
-    talk.writer.transport.pause_reading()
+    talk.writer.transport.pause_reading()  # type: ignore[attr-defined]
     count = 200
     await talk.send(GET * count)
     connections = world.proxy.listeners["web"].connections
@@ -185,7 +195,7 @@ async def test_who_pipelines_and_does_not_read_fills_no_memory(world: World) -> 
     await asyncio.sleep(0.05)
     (connection,) = connections
     assert connection._transport.get_write_buffer_size() < 8 * 1024 * 1024
-    talk.writer.transport.resume_reading()
+    talk.writer.transport.resume_reading()  # type: ignore[attr-defined]
     for _ in range(count):
         assert len(body_of(await talk.response())) == 256 * 1024
 
@@ -207,10 +217,26 @@ async def test_a_second_pipelined_answer_waits_for_a_client_that_does_not_read(w
 
     await world.serve(await world.backend(script))
     talk = await world.client()
-    talk.writer.transport.pause_reading()
+    talk.writer.transport.pause_reading()  # type: ignore[attr-defined]
     await talk.send(GET * 2)
     await asyncio.sleep(0.5)
     assert sent < 64_000_000
+
+
+async def test_a_slow_reader_is_told_from_one_that_does_not_read(world: World) -> None:
+    size = 24_000_000
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+    await world.serve(await world.backend(answer + b"x" * size))
+    talk = await world.client(GET)
+    talk.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    connections = world.proxy.listeners["web"].connections
+    await eventually(lambda: any(connection.write_paused for connection in connections))
+    await asyncio.sleep(0.1)
+    (connection,) = connections
+    assert [connection.takes() for _ in range(3)] == [True, False, False]
+    talk.writer.transport.resume_reading()  # type: ignore[attr-defined]
+    await talk.exactly(size // 2)
+    assert connection.takes()
 
 
 async def test_another_address_of_a_name_is_no_retry(world: World) -> None:
