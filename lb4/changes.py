@@ -100,7 +100,7 @@ def shown(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if _is_plain(value):
-        return f"({', '.join(_set_fields(value))})"
+        return f"({', '.join(_set_fields(value)) or 'defaults'})"
     return "none" if value is None or value in ("", b"") else str(value)
 
 
