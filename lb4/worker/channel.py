@@ -55,7 +55,7 @@ class ParentEnd:
             async for line in reader:
                 try:
                     report = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue
                 if isinstance(report, dict):
                     yield report

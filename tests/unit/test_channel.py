@@ -43,7 +43,7 @@ async def test_a_value_larger_than_the_socket_buffer(ends):
 
 async def test_the_worker_speaks_json_and_garbage_is_left_out(ends):
     parent, worker = ends
-    worker.sock.sendall(b"\x80\x04not json\n[1]\n")
+    worker.sock.sendall(b"\x80\x04not json\n[1]\n" + b"[" * 50_000 + b"\n")
     await worker.report({"ready": True})
     worker.sock.shutdown(socket.SHUT_WR)
     assert [report async for report in parent.reports()] == [{"ready": True}]
