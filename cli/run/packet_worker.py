@@ -16,13 +16,12 @@ import uvloop
 
 from cli.operations.context import run_directory
 from cli.run.log import event, to_standard_error
-from lb4.ledger import shared_with
+from lb4.ledger import Shared, shared_with
 from lb4.packet.host import HostUnfit
 from lb4.packet.packet_queue import QueueError
 from lb4.packet.part import PacketPart
 from lb4.packet.queue_choice import chosen
 from lb4.packet.service import PacketService
-from lb4.schedulers.turn import Turns
 from lb4.worker.channel import WorkerEnd
 from lb4.worker.messages import AskStatistics, Configure, Drain, ServicesChanged
 from lb4.worker.privileges import CAP_NET_ADMIN, drop
@@ -35,8 +34,8 @@ WARNING = 30
 class PacketWorker:
     """Serves the queue between two messages of the supervisor."""
 
-    def __init__(self, channel: WorkerEnd, index: int, directory: int, turns: Turns) -> None:
-        self._channel, self._index, self._directory, self._turns = channel, index, directory, turns
+    def __init__(self, channel: WorkerEnd, index: int, directory: int, shared: Shared) -> None:
+        self._channel, self._index, self._directory, self._shared = channel, index, directory, shared
         self._service: PacketService | None = None
 
     async def run(self) -> None:
@@ -73,7 +72,7 @@ class PacketWorker:
 
     async def _started(self, part: PacketPart) -> PacketService:
         """A worker of a supervisor that died may hold queue and flows for a moment: it is waited for."""
-        service = PacketService(part, self._index, self._directory, _log, self._turns)
+        service = PacketService(part, self._index, self._directory, _log, self._shared)
         for left in reversed(range(PREDECESSOR_TRIES)):
             try:
                 service.start(chosen(os.environ))
@@ -111,9 +110,9 @@ def main() -> None:
     """`python -m cli.run.packet_worker FD USER INDEX COUNTS WORKERS`: FD is the channel, COUNTS what WORKERS share."""
     to_standard_error()
     channel, user, index = WorkerEnd(socket.socket(fileno=int(sys.argv[1]))), sys.argv[2], int(sys.argv[3])
-    directory, turns = own_directory(user), shared_with(index, sys.argv[4:]).turns
+    directory, shared = own_directory(user), shared_with(index, sys.argv[4:])
     drop(user, keep=(CAP_NET_ADMIN,))
-    uvloop.run(PacketWorker(channel, index, directory, turns).run())
+    uvloop.run(PacketWorker(channel, index, directory, shared).run())
 
 
 if __name__ == "__main__":

@@ -5,15 +5,13 @@ The rule: candidates, addresses and a clock in, a Choice or a Refused out; the s
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from lb4.address import FAMILIES, Bind, Endpoint, Family, IPAddress
 from lb4.admission import Admission, Refused
+from lb4.affinity import Affinities, AffinitiesOf, own_affinities
 from lb4.model import Backend, Balancer, Listener, Mode, Service
-
-AFFINITIES_MAX = 262144
 
 Pick = Callable[[tuple[Backend, ...], Endpoint, Endpoint, Mapping[Endpoint, int]], Backend | None]
 """A scheduler: candidates, client, target, active flows by backend → the backend, None where there is none."""
@@ -36,24 +34,26 @@ class Choice(NamedTuple):
 class Decisions:
     """Answers for all packet listeners of one configuration."""
 
-    def __init__(self, balancer: Balancer, picks: Picks) -> None:
+    def __init__(self, balancer: Balancer, picks: Picks, affinities: AffinitiesOf = own_affinities) -> None:
         self.balancer = balancer
         self.admissions: dict[str, Admission] = {}
         self._exact: dict[tuple[int, IPAddress, int], Listener] = {}
         self._ranges: list[tuple[int, Bind, Listener]] = []
         self._picks: dict[str, Pick] = {}
         self._candidates: dict[tuple[str, Family], tuple[Backend, ...]] = {}
-        self._affinity: dict[str, OrderedDict[IPAddress, tuple[Endpoint, float]]] = {}
+        self._affinity: dict[str, Affinities] = {}
         for listener in balancer.listeners.values():
             if listener.mode is Mode.PACKET:
-                self._add(listener, picks)
+                self._add(listener, picks, affinities)
 
-    def _add(self, listener: Listener, picks: Picks) -> None:
+    def _add(self, listener: Listener, picks: Picks, affinities: AffinitiesOf) -> None:
         number = NUMBERS[listener.protocol]
         self.admissions[listener.name] = Admission(listener)
         service = self.balancer.services[listener.service]
         if service.name not in self._picks:
             self._picks[service.name] = picks(service)
+            if service.affinity is not None:
+                self._affinity[service.name] = affinities(service.name, service.affinity.timeout)
             self._candidates.update({(service.name, family): service.eligible(family) for family in FAMILIES})
         for bind in listener.binds:
             if bind.is_range or bind.is_wildcard:
@@ -98,25 +98,21 @@ class Decisions:
     def _kept(self, service: Service, client: IPAddress, now: float) -> Backend | None:
         if service.affinity is None:
             return None
-        kept = self._affinity.get(service.name)
-        endpoint, deadline = kept.get(client, (None, 0.0)) if kept else (None, 0.0)
-        if endpoint is None or deadline <= now:
+        endpoint = self._affinity[service.name].backend_of(client.packed, now)
+        if endpoint is None:
             return None
         return next((b for b in service.backends if b.endpoint == endpoint and b.usable), None)
 
     def _keep(self, service: Service, client: IPAddress, backend: Backend, now: float) -> None:
-        if service.affinity is None:
-            return
-        kept = self._affinity.setdefault(service.name, OrderedDict())
-        kept[client] = backend.endpoint, now + service.affinity.timeout
-        kept.move_to_end(client)
-        if len(kept) > AFFINITIES_MAX:
-            kept.popitem(last=False)
+        if service.affinity is not None:
+            self._affinity[service.name].remember(client.packed, backend.endpoint, now)
 
     def inherit(self, before: Decisions) -> None:
         """Takes over affinities, turns and rates of a configuration that this one replaces."""
-        self._affinity = before._affinity
         services = before.balancer.services
+        for name in self._affinity.keys() & before._affinity.keys():
+            if services[name].affinity == self.balancer.services[name].affinity:
+                self._affinity[name] = before._affinity[name]
         for name in self._picks.keys() & before._picks.keys():
             if services[name].scheduler == self.balancer.services[name].scheduler:
                 self._picks[name] = before._picks[name]

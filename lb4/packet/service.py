@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from lb4.ledger import ALONE, Shared
 from lb4.model import Service
 from lb4.packet.flow_file import FlowFile
 from lb4.packet.flow_table import LiveFlow
@@ -25,7 +26,6 @@ from lb4.packet.queue_netlink import NetlinkQueue
 from lb4.packet.setup import Setup
 from lb4.packet.throttle import Throttle
 from lb4.packet.translate import Translator
-from lb4.schedulers.turn import Turns, own_turns
 
 MakeQueue = Callable[[int, Handler, Complain], PacketQueue]
 
@@ -34,18 +34,19 @@ class PacketService:
     """A worker. `fileno` and `process` are for the event loop; `tick` wants to be called about once a second."""
 
     def __init__(
-        self, part: PacketPart, worker: int, directory: int | None, log: Complain, turns: Turns = own_turns
+        self, part: PacketPart, worker: int, directory: int | None, log: Complain, shared: Shared = ALONE
     ) -> None:
         """directory: a descriptor of where flow files are kept, or None. log: told what a person should know.
 
-        turns: by name, whose turn it is, for all workers together.
+        shared: what all workers have together.
         """
         self._worker, self._log = worker, log
         self._complain: Complain = Throttle(log, time.monotonic)
         self._seed = secrets.randbits(64)
         look_beside(part.modules)
         self.setup = self._setup(part)
-        self.translator = Translator(self.setup, picks(random.random, load_scheduler, turns), self._complain)
+        chosen = picks(random.random, load_scheduler, shared.turns)
+        self.translator = Translator(self.setup, chosen, self._complain, shared.affinities)
         self.resumed = 0
         self._directory = directory
         self._file: FlowFile | None = None

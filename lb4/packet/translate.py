@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from lb4.address import Endpoint
 from lb4.admission import Refused
+from lb4.affinity import AffinitiesOf, own_affinities
 from lb4.conntrack.attribution import is_drained
 from lb4.model import AdminState, Backend, Balancer, Health, Listener, Service
 from lb4.packet.answer import answer
@@ -39,18 +40,27 @@ _OPENING_OR_CLOSING = 0x07
 class Translator:
     """One worker's flows and what it does with packets. Times are seconds of a monotonic clock."""
 
-    def __init__(self, setup: Setup, picks: Picks, complain: Callable[[str], None]) -> None:
-        """picks: makes a service's scheduler. complain: told what went wrong in a user's own scheduler."""
+    def __init__(
+        self,
+        setup: Setup,
+        picks: Picks,
+        complain: Callable[[str], None],
+        affinities: AffinitiesOf = own_affinities,
+    ) -> None:
+        """picks: makes a service's scheduler. complain: told what went wrong in a user's own scheduler.
+
+        affinities: makes the memory of which backend a client had.
+        """
         self.setup = setup
         self.table = FlowTable(setup.flows_max, self._forgotten)
-        self.decisions = Decisions(setup.balancer, picks)
+        self.decisions = Decisions(setup.balancer, picks, affinities)
         self.sources = Sources(setup.own_ports, setup.seed)
         self.refused: Counter[tuple[str, Refused]] = Counter()
         self.totals = Totals()
         self.opened: Callable[[LiveFlow], None] = _nothing
         self.moved: Callable[[LiveFlow], None] = _nothing
         self.ended: Callable[[LiveFlow], None] = _nothing
-        self._picks = picks
+        self._picks, self._affinities = picks, affinities
         self._complain = complain
         self._fragments = Fragments()
         self._tcp = self.table.directions[TCP]
@@ -265,7 +275,7 @@ class Translator:
         before, was = self.decisions, self.setup.balancer
         self.setup = setup
         self.table.limit = setup.flows_max
-        self.decisions = Decisions(setup.balancer, self._picks)
+        self.decisions = Decisions(setup.balancer, self._picks, self._affinities)
         self.decisions.inherit(before)
         for flow in self.table:
             if flow.listener in self.decisions.admissions:

@@ -74,7 +74,7 @@ def test_a_hash_sends_a_client_one_way(place: Lab, mode: str, scheduler: str) ->
     assert len(set.union(*clients)) > 1
 
 
-@pytest.mark.parametrize("mode", ["nat", "gateway", "terminate"])
+@pytest.mark.parametrize("mode", MODES)
 def test_a_client_keeps_its_backend(place: Lab, mode: str) -> None:
     where = listen(PORTS[mode, "kept"])
     rounds = [[place.who("tcp", where, source=CROWD4[number])[0] for number in range(20, 24)] for _ in range(4)]
