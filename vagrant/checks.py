@@ -301,6 +301,8 @@ def doctor() -> str:
 def ipvs() -> str:
     """The same clients through IPVS's NAT, through gateway and through nat see the same."""
     run("modprobe", "-a", "ip_vs", "ip_vs_rr")
+    # Without it, replies of IPVS's flows are invalid to conntrack, and lbctl drops what is invalid from its backends.
+    run("sysctl", "-w", "net.ipv4.vs.conntrack=1")
     run("ipvsadm", "-A", "-t", f"{HERE}:{IPVS_PORT}", "-s", "rr")
     for number in (1, 2):
         run("ipvsadm", "-a", "-t", f"{HERE}:{IPVS_PORT}", "-r", f"10.88.{number}.2:8080", "-m")
