@@ -30,6 +30,8 @@ def apply(context: Context, *, path: str, text: str, confirm: float | None = Non
 
     Raises OperationError: exit 2 where the text does not validate, 1 where it could not be done; then nothing changed.
     """
+    if confirm is not None and confirm <= 0:
+        raise OperationError("--confirm takes a time to wait for `lbctl confirm`, such as 60s", exit=2)
     remembered = Remembered(text, path)
     configuration = configured(remembered)
     with context.state.locked():
