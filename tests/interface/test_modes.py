@@ -13,8 +13,9 @@ MODES = ("nat", "gateway", "packet", "terminate")
 SERVICES = ("turns", "weighed", "hashed", "table", "kept", "least")
 HEAVY, LIGHT = SERVERS[:2]
 PORTS = {(mode, name): 1000 + 10 * m + s for m, mode in enumerate(MODES) for s, name in enumerate(SERVICES)}
-FIRST, SECOND = addresses(9000, servers_=SERVERS[:2])
 SIX = addresses(9000, "ip6", SERVERS[2:])[0]
+PACKET_PORT = 30000
+"""Backends of mode packet are others: a flow of mode nat may have any port towards one (docs/limits.md)."""
 
 
 def file() -> str:
@@ -22,22 +23,32 @@ def file() -> str:
     lines = ["version: 1", "workers: 3", "listeners:"]
     for (mode, name), port in PORTS.items():
         both = mode == "terminate" and name in ("hashed", "table")
-        lines.append(f"  {mode}-{name}: {{bind: '{listen(0)[0]}:{port}', mode: {mode}, service: {name}{'6' * both}}}")
-    equal = f"backends: [{FIRST}, {SECOND}]"
-    return "\n".join(
-        [
-            *lines,
-            "services:",
-            f"  turns: {{{equal}}}",
-            f"  weighed: {{backends: [{{address: {FIRST}, weight: 3}}, {SECOND}]}}",
-            f"  hashed: {{scheduler: source-hash, {equal}}}",
-            f"  table: {{scheduler: maglev, {equal}}}",
-            f"  hashed6: {{scheduler: source-hash, backends: [{FIRST}, {SECOND}, {SIX}]}}",
-            f"  table6: {{scheduler: maglev, backends: [{FIRST}, {SECOND}, {SIX}]}}",
-            f"  kept: {{affinity: {{key: client-ip, timeout: 10m}}, {equal}}}",
-            f"  least: {{scheduler: least-connections, {equal}}}",
-        ]
-    )
+        service = f"{name}{'6' * both}{'-packet' * (mode == 'packet')}"
+        lines.append(f"  {mode}-{name}: {{bind: '{listen(0)[0]}:{port}', mode: {mode}, service: {service}}}")
+    return "\n".join([*lines, "services:", *services(9000, ""), *services(PACKET_PORT, "-packet"), *both_families()])
+
+
+def services(port: int, suffix: str) -> list[str]:
+    """Every service, with backends on this port."""
+    first, second = addresses(port, servers_=SERVERS[:2])
+    equal = f"backends: [{first}, {second}]"
+    return [
+        f"  turns{suffix}: {{{equal}}}",
+        f"  weighed{suffix}: {{backends: [{{address: {first}, weight: 3}}, {second}]}}",
+        f"  hashed{suffix}: {{scheduler: source-hash, {equal}}}",
+        f"  table{suffix}: {{scheduler: maglev, {equal}}}",
+        f"  kept{suffix}: {{affinity: {{key: client-ip, timeout: 10m}}, {equal}}}",
+        f"  least{suffix}: {{scheduler: least-connections, {equal}}}",
+    ]
+
+
+def both_families() -> list[str]:
+    """The hashing services with a backend of the other family."""
+    first, second = addresses(9000, servers_=SERVERS[:2])
+    return [
+        f"  hashed6: {{scheduler: source-hash, backends: [{first}, {second}, {SIX}]}}",
+        f"  table6: {{scheduler: maglev, backends: [{first}, {second}, {SIX}]}}",
+    ]
 
 
 @pytest.fixture(scope="module")
