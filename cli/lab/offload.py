@@ -1,8 +1,8 @@
 """What a virtual cable leaves undone: checksums, segments, and how to make it do them.
 
 The rule: a lab shows packets as a wire has them. A veth pair hands over packets larger than its MTU whose checksums
-nobody has filled in yet, which is fast and looks broken in a capture, so it is turned off; `lab up --offload` and the
-bench leave it on, as a host would have it.
+nobody has filled in yet, which is fast and looks broken in a capture, so it is turned off; the
+bench leaves it on, as a host would have it.
 """
 
 from __future__ import annotations
