@@ -28,7 +28,7 @@ FISH_COMPLETIONS := $(PREFIX)/share/fish/vendor_completions.d
 MAN := $(PREFIX)/share/man/man1
 
 .DEFAULT_GOAL := setup
-.PHONY: setup system demo test check bench install uninstall reference kernel-test vm-test root
+.PHONY: setup system demo test check bench soak install uninstall reference kernel-test vm-test root
 
 setup: $(VENV)/.ready
 
@@ -63,6 +63,10 @@ bench: root setup
 	@for each in tests/bench/[a-z]*.py; do \
 		name=$$(basename $$each .py); grep -q __main__ $$each || continue; \
 		echo "== $$name"; $(BIN)/python -m tests.bench.$$name || exit 1; done
+
+soak: root setup
+	@packaging/system-packages.sh "$(PYTHON)" test
+	$(BIN)/python -m tests.soak $(SECONDS)
 
 # What runs and what builds it, no tools of development. A venv of the same packages is kept.
 install: root system

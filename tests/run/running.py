@@ -78,7 +78,7 @@ class Run(Balancer):
         """The ids of the worker processes by the module they run."""
         found: dict[str, list[int]] = {}
         for pid in children(self.process.pid):
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            words = command_line(pid)
             if words[1:2] == [b"-m"]:
                 found.setdefault(words[2].decode().rpartition("run.")[2], []).append(pid)
         return found
@@ -103,6 +103,14 @@ def children(pid: int) -> list[int]:
     """The ids of a process's children."""
     tasks = Path(f"/proc/{pid}/task")
     return [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
+
+
+def command_line(pid: int) -> list[bytes]:
+    """A process's arguments; none where it has ended since it was listed."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def kill(pid: int) -> None:
