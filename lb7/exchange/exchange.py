@@ -199,13 +199,14 @@ class Exchange(Outbound):
         if self.is_over:
             return
         self.bytes_out += len(content)
+        if ended and not self._tunnel:
+            # Before the last write, which may fill the client's buffer: the connection is the next exchange's.
+            self._connection = None
         self.client.send_body(content, ended, trailers)
         if not ended:
             self._wait(self.handler.idles)
             return
         self._response_ended = True
-        if not self._tunnel:
-            self._connection = None
         if not self._tunnel or self._request_ended:
             self._finish()
 

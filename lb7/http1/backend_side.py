@@ -205,8 +205,8 @@ class BackendConnection(asyncio.Protocol):
         return 0 < self._unsent != before
 
     def pause_reading(self) -> None:
-        """Reads no more until resume_reading."""
-        if not self.paused and not self.is_closed:
+        """Reads no more until resume_reading; while it serves no exchange it is read all the same, to see its end."""
+        if not self.paused and not self.is_closed and self._asker is not None:
             self.paused = True
             self._transport.pause_reading()
 

@@ -134,6 +134,28 @@ async def test_a_slow_reader_holds_the_backend_back(world: World) -> None:
     assert resident() - before < 20 * MIB
 
 
+async def test_a_reader_that_is_slow_at_the_end_leaves_the_backend_readable(world: World) -> None:
+    """The last bytes of a response may fill the client's buffer; the backend's connection is not the client's then."""
+    size = 0
+
+    async def script(talk: Talk) -> None:
+        while True:
+            await talk.head()
+            await talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (size, b"x" * size))
+
+    server = await world.backend(script)
+    await world.serve(server, send_buffer=32 * 1024)
+    for size in range(64 * 1024, MIB, 32 * 1024):
+        talk = await world.client(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        await talk.head()
+        talk.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.sleep(0.03)
+        talk.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        assert len(await talk.exactly(size)) == size
+        talk.close()
+    assert server.connections == 1
+
+
 async def test_a_slow_backend_holds_the_client_back(world: World) -> None:
     async def slow(talk: Talk) -> None:
         await talk.head()

@@ -179,13 +179,18 @@ class World:
         self.servers.append(server)
         return server
 
-    async def serve(self, *servers: Server, **changes: object) -> None:
-        """One listener whose only route goes to these backends; changes: see `part`."""
+    async def serve(self, *servers: Server, send_buffer: int = 0, **changes: object) -> None:
+        """One listener whose only route goes to these backends; changes: see `part`.
+
+        send_buffer: bytes that the kernel takes for a client, where it is not to decide itself.
+        """
         part = self.part(servers, **changes)
         await self.proxy.configure(part)
         if not self.port:
             sock = socket.create_server((LOCALHOST, 0))
             self.port = sock.getsockname()[1]
+            if send_buffer:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
             await self.proxy.adopt("web", Bind(parse_ip(LOCALHOST), self.port, self.port), sock)
 
     def part(
