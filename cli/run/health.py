@@ -28,15 +28,15 @@ class Findings:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        services: Callable[[], Mapping[str, Service]],
+        slow_start: Callable[[str], float],
         reprogram: Callable[[Known, Steps], None],
         changes: Counter[tuple[str, str]],
     ) -> None:
-        """services: as they are now. reprogram: called with what is known from now on, when something has changed.
-        changes: counted by service and backend.
+        """slow_start: of a service, in seconds. reprogram: called with what is known from now on, when something has
+        changed. changes: counted by service and backend.
         """
         self._loop = loop
-        self._services = services
+        self._slow_start = slow_start
         self._reprogram = reprogram
         self._changes = changes
         self._publishing = Publishing()
@@ -89,13 +89,11 @@ class Findings:
             self._reprogram(dict(self._publishing.known), steps)
 
     def _ramp(self, ready: Known, were_down: set[Key], now: float) -> None:
-        services = self._services()
         for key, health in ready.items():
-            service = services.get(key[0])
             if health is Health.DOWN:
                 self._ramping.went_down(key)
-            elif key in were_down and service is not None:
-                self._ramping.came_back(key, service.slow_start, now)
+            elif key in were_down:
+                self._ramping.came_back(key, self._slow_start(key[0]), now)
 
     def keep_only(self, services: Mapping[str, Service]) -> tuple[Known, Steps]:
         """Forgets the backends that are no longer checked; what is known of the others."""

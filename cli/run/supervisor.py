@@ -34,6 +34,7 @@ from cli.run.runtime import ANSWER_TIMEOUT, LiveRuntime, Statistics
 from cli.run.timed_kernel import TimedKernel
 from cli.run.workers import Worker
 from lb4.address import AddressError, parse_ip
+from lb4.kernel.interface import KernelError
 from lb4.model import Balancer, Service
 from lb4.worker.messages import AskStatistics, Scraped, ServicesChanged
 from lb7.files import Files
@@ -63,7 +64,7 @@ class Supervisor:
         self._context = replace(context, runtime=self._runtime, kernel=self._kernel)
         self._control = ControlServer(self._context, self, configuration.settings.group)
         self._tally = Tally()
-        self._findings = Findings(self._loop, self._services, self._publish, self._tally.health_changes)
+        self._findings = Findings(self._loop, self._slow_start, self._publish, self._tally.health_changes)
         self._reconciler = Reconciler(self._context, self._control.aside, self._refresh, self._mends)
         self._exposition = Exposition(
             self._context, self._runtime, self._kernel, self._fleet, self._reconciler, self._tally
@@ -181,6 +182,10 @@ class Supervisor:
             return {}
         return wanted(self._context, self._configuration.balancer).services
 
+    def _slow_start(self, name: str) -> float:
+        service = self._configuration.balancer.services.get(name) if self._configuration is not None else None
+        return 0.0 if service is None else service.slow_start
+
     def _weighed(self) -> Mapping[str, Service]:
         """The same with the weights that count now."""
         return weighed(self._context, Balancer({}, self._services())).services
@@ -256,6 +261,7 @@ class Supervisor:
                 done = await self._reprogrammed(known, steps)
                 self._tell_services()
                 self._tally.told.count(self._loop.time() - begun)
+                await self._read_ahead()
                 if not done:
                     # What came meanwhile is the newer truth; else the same is tried again.
                     await asyncio.sleep(RETRY)
@@ -271,6 +277,12 @@ class Supervisor:
             event(logging.ERROR, "the kernel was not told of a change of health", error=error)
             return False
         return True
+
+    async def _read_ahead(self) -> None:
+        """The kernel is read while nobody waits for it, so that the next change finds it known."""
+        if self._configuration is not None and self._configuration.needs_kernel:
+            with contextlib.suppress(KernelError):
+                await self._control.aside(self._kernel.read)
 
     async def _refresh(self, sweep: bool) -> int:
         document = await self._control.perform("refresh", {"sweep": sweep})

@@ -46,6 +46,7 @@ class RealKernel:
         """table: the name of the only table that is read or written."""
         self._table = table
         self._opened: NetlinkSocket | None = None
+        self._remembered: Snapshot | None = None
 
     @property
     def _socket(self) -> NetlinkSocket:
@@ -73,15 +74,22 @@ class RealKernel:
     # ---- reading
 
     def read(self) -> Snapshot:
-        """The table as it stands, from one generation. Raises KernelError."""
+        """The table as it stands, from one generation. Raises KernelError.
+
+        What was read is given again until the generation moves, as it does with every transaction of anybody
+        (nf_tables_api.c: nf_tables_commit).
+        """
         for _ in range(READ_TRIES):
             before = self._generation()
+            if self._remembered is not None and self._remembered.generation == before:
+                return self._remembered
             try:
                 table = self._read()
             except DumpInterrupted:
                 continue
             if self._generation() == before:
-                return Snapshot(before, table)
+                self._remembered = Snapshot(before, table)
+                return self._remembered
         raise KernelError(f"the ruleset changed {READ_TRIES} times while it was read; try again when it is quiet")
 
     def _read(self) -> LoweredTable | None:

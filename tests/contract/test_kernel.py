@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from lb4.kernel.fake import FakeKernel
-from lb4.kernel.interface import FeatureMissing, GenerationMoved, Kernel, KernelError, LiveElement
+from lb4.kernel.interface import FeatureMissing, GenerationMoved, Kernel, KernelError, LiveElement, Snapshot
 from lb4.kernel.real import RealKernel
 from lb4.nft.diff import diff
 from lb4.nft.features import FEATURES
@@ -23,6 +23,13 @@ from tests.contract.tables import EVERYTHING, address, port, small
 class Place:
     kernel: Kernel
     namespace: Namespace | None = None
+
+    def seen_by_another(self) -> Snapshot:
+        """What a kernel reads that remembers nothing."""
+        if self.namespace is None:
+            return self.kernel.read()
+        with self.namespace.entered(), RealKernel() as another:
+            return another.read()
 
     def remember(self, client: str, backend: str) -> None:
         if self.namespace is not None:
@@ -91,6 +98,21 @@ def test_a_change_for_an_older_generation_is_refused(place: Place) -> None:
     assert place.kernel.read().table == lower_table(small())
 
 
+def test_what_was_read_is_known_until_anybody_changes_something(place: Place) -> None:
+    program(place.kernel, lower_table(small()))
+    known = place.kernel.read()
+    assert place.kernel.read().table is known.table
+    if place.namespace is not None:
+        place.namespace.nft("add chain inet lbctl mine")
+        place.namespace.nft("add rule inet lbctl mine drop")
+        assert place.kernel.read() == place.seen_by_another() != known
+        place.namespace.nft("add table inet others")
+        place.namespace.nft("delete table inet lbctl")
+    else:
+        program(place.kernel, None)
+    assert place.kernel.read().table is None
+
+
 MISSING_SET = LoweredRule((Lookup(0, "nowhere"),))
 REFUSED = {
     "a rule that names no set": (
@@ -111,7 +133,7 @@ def test_a_batch_refused_in_the_middle_changes_nothing_and_names_the_object(plac
     changes, message = REFUSED[name]
     with pytest.raises(KernelError, match=message):
         place.kernel.commit(Transaction((AddTable(), *changes)), before.generation)
-    assert place.kernel.read() == before
+    assert place.kernel.read() == place.seen_by_another() == before
 
 
 def test_a_missing_feature_is_named_with_its_module(place: Place) -> None:
