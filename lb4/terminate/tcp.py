@@ -22,6 +22,7 @@ from lb4.terminate.opening import Opened, needs_bytes, opened
 from lb4.terminate.outward import as_client
 from lb4.terminate.proxy_protocol import ProxyProtocolError, build
 from lb4.terminate.tally import Tally
+from lb4.unsent import unsent
 
 HIGH_WATER = 256 * 1024
 """Bytes written to one side and not yet taken by it, at which the other side is no longer read."""
@@ -139,6 +140,7 @@ class Relay:
         self.connecting: asyncio.Task[None] | None = None
         self.moved = -1
         self.moved_at = loop.time()
+        self.owed = 0
 
     def arrived(self) -> None:
         """The client's connection is there."""
@@ -282,7 +284,18 @@ class Relay:
             return now - self.moved_at >= OPENING
         if self.moved != self.bytes:
             self.moved, self.moved_at = self.bytes, now
-        return 0 < self.door.listener.idle_timeout <= now - self.moved_at
+        if not 0 < self.door.listener.idle_timeout <= now - self.moved_at:
+            return False
+        if self._takes():
+            self.moved_at = now
+            return False
+        return True
+
+    def _takes(self) -> bool:
+        """Whether a slow side took bytes since this was last asked: its buffers last longer than the timeout."""
+        before = self.owed
+        self.owed = sum(unsent(side.transport) for side in (self.client, self.backend) if side is not None)
+        return 0 < self.owed != before
 
     def reset(self, side: Side) -> None:
         """Ends one side's connection by a reset (RFC 9293 section 3.5.2)."""

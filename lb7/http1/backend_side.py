@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
+from lb4.unsent import unsent
 from lb7.exchange.sides import Asker
 from lb7.fields import Field
 from lb7.http1.body import BadBody, BodyReader, chunk, last_chunk, reader_of
-from lb7.http1.byte_side import unsent
 from lb7.http1.response_head import HEAD_LIMIT, parse_response_head, refuse_unfinished
 from lb7.message import CHUNKED, UNTIL_CLOSE, ResponseHead
 from lb7.refusal import BAD_RESPONSE, CONNECTION_LOST, Refused

@@ -6,26 +6,15 @@ The rule: pausing and ending look only at bytes and the transport, never at what
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import struct
-import termios
 from typing import cast
 
+from lb4.unsent import unsent
 from lb7.exchange.outbox import Outbox
 
 JOIN_LIMIT = 16 * 1024
 """Up to so many bytes it is cheaper to copy content behind its head than to hand the kernel two pieces."""
 LINGER_BYTES = 1024 * 1024
 """What a client may still send after it was refused, so that it reads the answer before the reset."""
-
-
-def unsent(transport: asyncio.Transport) -> int:
-    """Bytes that were written and that the peer did not take yet, here and in the kernel (tcp(7), SIOCOUTQ)."""
-    descriptor = transport.get_extra_info("socket").fileno()
-    if descriptor < 0:
-        return 0
-    (queued,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))
-    return int(queued) + transport.get_write_buffer_size()
 
 
 class ByteSide(asyncio.Protocol):

@@ -295,6 +295,35 @@ async def test_a_disabled_backend_loses_its_connections_at_once(terminator, serv
     writer.close()
 
 
+async def test_a_slow_reader_is_told_from_one_that_does_not_read(terminator, servers):
+    """What the balancer's buffers hold for a client may last longer than the timeout; only who takes nothing is idle."""
+    async def flood(reader, writer):
+        await reader.readexactly(1)
+        with contextlib.suppress(ConnectionError):
+            writer.write(b"x" * 8_000_000)
+            await writer.drain()
+            await reader.read()
+
+    address = await listening(terminator, service(await servers.start(flood)), idle_timeout=0.3)
+    clients = [await asyncio.open_connection(*address, limit=1000) for _ in range(2)]
+    for _, writer in clients:
+        writer.write(b"?")
+    (slow, _), (deaf, ended) = clients
+    for _ in range(12):
+        await slow.readexactly(50_000)
+        now = asyncio.get_running_loop().time()
+        for relay in terminator._relays():
+            if relay.idle(now):
+                relay.end()
+        await asyncio.sleep(0.1)
+    assert len(terminator._relays()) == 1
+    await slow.readexactly(50_000)
+    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+        await deaf.readexactly(8_000_000)
+    for _, writer in clients:
+        writer.transport.abort()
+
+
 @pytest.mark.parametrize(("seconds", "ends"), [(0.1, True), (0.0, False)])
 async def test_an_idle_connection_ends_after_its_time_and_0_is_without_end(terminator, servers, seconds, ends):
     address = await listening(terminator, service(await servers.start(echo)), idle_timeout=seconds)
