@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -150,6 +151,13 @@ def network(directory: Path, serve: bool = True) -> Iterator[Network]:
             yield made
     finally:
         build.down(made.prefix)
+
+
+@contextlib.contextmanager
+def fresh_network() -> Iterator[Network]:
+    """A network that nobody used before: one contender's connections leave TIME-WAIT behind, which hinders others."""
+    with tempfile.TemporaryDirectory(prefix="lbctl-bench-") as directory, network(Path(directory)) as net:
+        yield net
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

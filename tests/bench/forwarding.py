@@ -22,7 +22,7 @@ from tests.bench.contenders import BACKENDS, LBCTL, Network, farm, network
 
 PORT = 5300
 ROUNDS = 5
-DATAGRAMS, REQUESTS, CHUNKS = 12_000, 6_000, 1_500
+DATAGRAMS, REQUESTS, CHUNKS, CONNECTIONS = 12_000, 6_000, 1_500, 600
 CHUNK = b"z" * 65536
 FILE = """
 version: 1
@@ -43,8 +43,8 @@ table ip t {{
   chain post {{ type nat hook postrouting priority 100; masquerade; }}
 }}
 """
-Costs = tuple[float, float, float]
-"""Microseconds of CPU: a datagram one way, a request and its answer by TCP, 64 KiB by TCP."""
+Costs = tuple[float, float, float, float]
+"""Microseconds of CPU: a datagram one way, a request and its answer by TCP, 64 KiB by TCP, a whole connection."""
 
 
 class Ends:
@@ -75,7 +75,18 @@ class Ends:
                     cost(DATAGRAMS, lambda: datagrams.send(CHUNK[:64])),
                     cost(REQUESTS, lambda: request(stream, accepted)),
                     cost(CHUNKS, lambda: chunk(stream, accepted)),
+                    cost(CONNECTIONS, lambda: self.connection(address)),
                 )
+
+    def connection(self, address: tuple[str, int]) -> None:
+        """From the first packet to the last."""
+        with self.net.inside(CLIENT):
+            client = socket.socket()
+        with client:
+            client.connect(address)
+            ready, _, _ = select.select(self.listening, [], [], 5)
+            with ready[0].accept()[0] as server:
+                request(client, server)
 
 
 def cost(times: int, work: Callable[[], object]) -> float:
@@ -142,7 +153,8 @@ WAYS: dict[str, tuple[str, Callable[[Network], None]]] = {
 
 
 def table(found: dict[str, list[Costs]]) -> Iterator[str]:
-    yield "| way | UDP packet, µs | TCP request, µs | 64 KiB of TCP, µs | routed / it |\n|---|---:|---:|---:|---|"
+    yield "| way | UDP packet, µs | TCP request, µs | 64 KiB of TCP, µs | TCP connection, µs | routed / it |"
+    yield "|---|---:|---:|---:|---:|---|"
     middles = {name: [statistics.median(each) for each in zip(*costs, strict=True)] for name, costs in found.items()}
     for name, middle in middles.items():
         ratios = ", ".join(f"{base / own:.2f}" for base, own in zip(middles["routed"], middle, strict=True))

@@ -11,12 +11,10 @@ import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address
-from pathlib import Path
 
 from cli.lab.plan import BALANCER
 from tests.bench.contenders import (
@@ -29,7 +27,7 @@ from tests.bench.contenders import (
     ROUTED,
     Contender,
     Network,
-    network,
+    fresh_network,
 )
 from tests.bench.load import first_byte, gigabits, requests
 
@@ -44,14 +42,15 @@ Figures = Mapping[str, Mapping[str, float]]
 """By figure, by contender."""
 
 
-def compared(net: Network, seconds: float, new_seconds: float) -> Figures:
+def compared(seconds: float, new_seconds: float) -> Figures:
     """The medians of several rounds; failures are summed."""
     found: dict[str, dict[str, list[float]]] = {figure: defaultdict(list) for figure in FIGURES}
     for number in range(ROUNDS):
         # The order turns round: who comes first in one round comes last in the next.
         for who in CONTENDERS if number % 2 == 0 else CONTENDERS[::-1]:
-            for figure, value in measured(net, who, seconds, new_seconds).items():
-                found[figure][who.name].append(value)
+            with fresh_network() as net:
+                for figure, value in measured(net, who, seconds, new_seconds).items():
+                    found[figure][who.name].append(value)
     middle = {figure: {name: statistics.median(v) for name, v in by.items()} for figure, by in found.items()}
     middle[FAILED] = {name: sum(values) for name, values in found[FAILED].items()}
     return middle
@@ -138,10 +137,10 @@ def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 3.0
     new_seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 5.0
     subprocess.run(["nginx", "-v"], check=True, stderr=subprocess.DEVNULL)
-    with tempfile.TemporaryDirectory(prefix="lbctl-bench-") as directory, network(Path(directory)) as net:
-        figures = compared(net, seconds, new_seconds)
-        print(*table(figures), "\n| figure | aim | measured | |\n|---|---|---:|---|", sep="\n", flush=True)
-        print(*verdicts(judged(figures)), sep="\n", flush=True)
+    figures = compared(seconds, new_seconds)
+    print(*table(figures), "\n| figure | aim | measured | |\n|---|---|---:|---|", sep="\n", flush=True)
+    print(*verdicts(judged(figures)), sep="\n", flush=True)
+    with fresh_network() as net:
         times, unchanged, processor = listeners_of(net)
         for count, value in times.items():
             print(f"| time to first byte, {count:,} listeners | | {value:.3f} ms | |")

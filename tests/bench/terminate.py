@@ -11,15 +11,13 @@ import os
 import resource
 import socket
 import statistics
-import struct
 import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cli.lab.plan import CLIENT, LISTEN4
-from tests.bench.contenders import HAPROXY_TCP, NGINX_STREAM, TERMINATE, WEB, Contender, Network, network
+from tests.bench.contenders import HAPROXY_TCP, NGINX_STREAM, TERMINATE, WEB, Contender, Network, fresh_network
 from tests.bench.load import gigabits, requests
 
 ROUNDS = 3
@@ -28,8 +26,6 @@ CPU, BYTES, NEW, MEMORY = "CPU of a request, µs", "TCP, Gbit/s", "CPU of a conn
 FORMS = {CPU: "{:.1f}", BYTES: "{:.2f}", NEW: "{:.0f}", MEMORY: "{:.1f}"}
 TICKS = os.sysconf("SC_CLK_TCK")
 IDLE = 10_000
-RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER by which a closed connection leaves no port taken."""
 
 
 def tree(pid: int) -> list[int]:
@@ -87,7 +83,6 @@ def idle(net: Network, who: Contender) -> float:
             return (resident(pid) - before) / IDLE / 1024
         finally:
             for sock in sockets:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                 sock.close()
 
 
@@ -109,12 +104,12 @@ def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 3.0
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     found: dict[str, dict[str, list[float]]] = {figure: defaultdict(list) for figure in (CPU, BYTES, NEW, MEMORY)}
-    with tempfile.TemporaryDirectory(prefix="lbctl-bench-") as directory, network(Path(directory)) as net:
-        # First, while no port of the client is taken by a connection of before.
-        for who in CONTENDERS:
+    for who in CONTENDERS:
+        with fresh_network() as net:
             found[MEMORY][who.name].append(idle(net, who))
-        for number in range(ROUNDS):
-            for who in CONTENDERS if number % 2 == 0 else CONTENDERS[::-1]:
+    for number in range(ROUNDS):
+        for who in CONTENDERS if number % 2 == 0 else CONTENDERS[::-1]:
+            with fresh_network() as net:
                 for figure, value in measured(net, who, seconds).items():
                     found[figure][who.name].append(value)
     middle = {figure: {name: statistics.median(v) for name, v in by.items()} for figure, by in found.items()}

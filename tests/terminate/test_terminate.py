@@ -296,7 +296,8 @@ async def test_a_disabled_backend_loses_its_connections_at_once(terminator, serv
 
 
 async def test_a_slow_reader_is_told_from_one_that_does_not_read(terminator, servers):
-    """What the balancer's buffers hold for a client may last longer than the timeout; only who takes nothing is idle."""
+    """What the balancer holds for a client may last longer than the timeout; only who takes nothing is idle."""
+
     async def flood(reader, writer):
         await reader.readexactly(1)
         with contextlib.suppress(ConnectionError):
@@ -305,10 +306,15 @@ async def test_a_slow_reader_is_told_from_one_that_does_not_read(terminator, ser
             await reader.read()
 
     address = await listening(terminator, service(await servers.start(flood)), idle_timeout=0.3)
-    clients = [await asyncio.open_connection(*address, limit=1000) for _ in range(2)]
+    clients = []
+    for _ in range(2):
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)
+        sock.connect(address)
+        clients.append(await asyncio.open_connection(sock=sock, limit=1000))
     for _, writer in clients:
         writer.write(b"?")
-    (slow, _), (deaf, ended) = clients
+    (slow, _), (deaf, _) = clients
     for _ in range(12):
         await slow.readexactly(50_000)
         now = asyncio.get_running_loop().time()
@@ -322,6 +328,7 @@ async def test_a_slow_reader_is_told_from_one_that_does_not_read(terminator, ser
         await deaf.readexactly(8_000_000)
     for _, writer in clients:
         writer.transport.abort()
+    await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize(("seconds", "ends"), [(0.1, True), (0.0, False)])
