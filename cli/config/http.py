@@ -1,7 +1,6 @@
 """The keys of mode `http` in listeners and services as pydantic models: routes, TLS, limits, the access log.
 
-The rule: `schema` inherits these keys and knows nothing more of them. What keys mean together is in `http_rules`;
-`routed_services`, `problems` and `warnings` yield paths below the listener or service that is given.
+The rule: `schema` inherits these keys and knows nothing more of them. What keys mean together is in `http_rules`.
 """
 
 # ruff: noqa: RUF012 -- pydantic copies the defaults of its models
@@ -13,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, WrapValidator
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
-from cli.config.errors import KeyPath, Problem
+from cli.config.errors import KeyPath
 from cli.config.fields import Count, Duration, Fraction, Keys, Name, Port, Prefix, Size, Text
 from cli.config.http_auth import AuthKeys
 from cli.config.http_text import HeaderName, HeaderValue, Host, Method, PathText, Regex, Status, listed, redirect_keys
@@ -288,18 +287,6 @@ class HttpListenerKeys(Keys):
             for name in route.split or ():
                 yield ("routes", number, "split", name), name
 
-    def problems(self, path: KeyPath) -> Iterator[Problem]:
-        """What the keys of mode `http` mean together and wrongly; path is the listener's."""
-        from cli.config.http_rules import problems
-
-        return problems(self, path)
-
-    def warnings(self, path: KeyPath) -> Iterator[Problem]:
-        """What is allowed and yet hardly meant, as a route that can never match."""
-        from cli.config.http_rules import warnings
-
-        return warnings(self, path)
-
 
 class EjectionSchema(Keys):
     """Backends that fail real requests are left out for a while."""
@@ -336,7 +323,3 @@ class HttpServiceKeys(Keys):
     """Mode `http`: whether backends that fail real requests are left out for a while, and when."""
     kept_connections: KeptConnectionsSchema | None = None
     """Mode `http`: connections to backends that are kept for the next request."""
-
-    def problems(self, path: KeyPath) -> Iterator[Problem]:
-        """What these keys mean together and wrongly; path is the service's."""
-        yield from ()

@@ -20,7 +20,7 @@ TESTS = ("exact", "prefix", "regex", "present")
 SECRETS = ("HS256", "HS384", "HS512")
 
 
-def problems(listener: HttpListenerKeys, path: KeyPath) -> Iterator[Problem]:
+def http_problems(listener: HttpListenerKeys, path: KeyPath) -> Iterator[Problem]:
     """All conflicts among the keys of mode `http` of one listener."""
     if listener.tls is not None:
         yield from _tls(listener.tls, (*path, "tls"))
@@ -36,7 +36,7 @@ def problems(listener: HttpListenerKeys, path: KeyPath) -> Iterator[Problem]:
             yield Problem((*place, "name"), f"the name {route.name} is that of another route; give each its own")
 
 
-def warnings(listener: HttpListenerKeys, path: KeyPath) -> Iterator[Problem]:
+def http_warnings(listener: HttpListenerKeys, path: KeyPath) -> Iterator[Problem]:
     """Routes that no request reaches, because an earlier one takes all of it."""
     for found in unreachable(routes(listener)):
         yield Problem((*path, "routes", found.route.number - 1), str(found))

@@ -37,7 +37,10 @@ def listener_problems(schema: ListenerSchema, listener: Listener, services: Mapp
     if listener.mode is Mode.TERMINATE:
         yield from terminate_problems(schema, listener, path)
     if listener.mode in HTTP_KEYS:
-        yield from schema.problems(path)
+        # Layer 7's code is loaded for who uses it.
+        from cli.config.http_rules import http_problems
+
+        yield from http_problems(schema, path)
 
 
 def listener_warnings(schema: ListenerSchema, listener: Listener) -> Iterator[Problem]:
@@ -47,7 +50,9 @@ def listener_warnings(schema: ListenerSchema, listener: Listener) -> Iterator[Pr
         if not any(prefix.version == bind.ip.version for bind in listener.binds):
             yield Problem((*path, "allow", number), f"{prefix} is of a family that no bind has")
     if listener.mode in HTTP_KEYS:
-        yield from schema.warnings(path)
+        from cli.config.http_rules import http_warnings
+
+        yield from http_warnings(schema, path)
 
 
 def _keys_of_other_modes(schema: ListenerSchema, listener: Listener, path: KeyPath) -> Iterator[Problem]:

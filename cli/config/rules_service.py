@@ -41,7 +41,6 @@ def service_problems(schema: ServiceSchema, service: Service) -> Iterator[Proble
         yield Problem((*path, "tls"), "cert and key need each other")
     if schema.tls and schema.proxy_protocol:
         yield Problem((*path, "proxy_protocol"), "cannot stand before TLS to the backends; leave out it or tls")
-    yield from schema.problems(path)
 
 
 def service_warnings(schema: ServiceSchema, service: Service) -> Iterator[Problem]:
