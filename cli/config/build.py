@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from cli.config import values
-from cli.config.http import TimeoutKeys
 from cli.config.model import Settings, Terminate
 from cli.config.schema import FileSchema, LimitsSchema, ListenerSchema
+from cli.config.schema_http import TimeoutKeys
 from cli.config.schema_service import AffinitySchema, BackendSchema, BackendTlsSchema, HealthSchema, ServiceSchema
 from lb4.address import Endpoint
 from lb4.model import (

@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from cli.config.build_http_auth import auths, headers_said
-from cli.config.http import (
+from cli.config.schema import FileSchema, LimitsSchema
+from cli.config.schema_http import (
     AccessLogSchema,
     EjectionSchema,
     HeaderChangesSchema,
@@ -27,7 +28,6 @@ from cli.config.http import (
     TlsSchema,
     ValueMatchSchema,
 )
-from cli.config.schema import FileSchema, LimitsSchema
 from lb4.model import Listener, Mode, Service
 from lb7.auth.model import Auth
 from lb7.model import (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cli.config.http_auth import ApiKeyAuthSchema, AuthSchema, BasicAuthSchema, ForwardAuthSchema, JwtAuthSchema
+from cli.config.schema_http_auth import ApiKeyAuthSchema, AuthSchema, BasicAuthSchema, ForwardAuthSchema, JwtAuthSchema
 from lb7.auth.model import ApiKeyAuth, Auth, BasicAuth, ForwardAuth, HeaderAuth, JwtAuth, MtlsAuth
 
 

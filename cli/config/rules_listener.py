@@ -38,7 +38,7 @@ def listener_problems(schema: ListenerSchema, listener: Listener, services: Mapp
         yield from terminate_problems(schema, listener, path)
     if listener.mode in HTTP_KEYS:
         # Layer 7's code is loaded for who uses it.
-        from cli.config.http_rules import http_problems
+        from cli.config.rules_http import http_problems
 
         yield from http_problems(schema, path)
 
@@ -50,7 +50,7 @@ def listener_warnings(schema: ListenerSchema, listener: Listener) -> Iterator[Pr
         if not any(prefix.version == bind.ip.version for bind in listener.binds):
             yield Problem((*path, "allow", number), f"{prefix} is of a family that no bind has")
     if listener.mode in HTTP_KEYS:
-        from cli.config.http_rules import http_warnings
+        from cli.config.rules_http import http_warnings
 
         yield from http_warnings(schema, path)
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cli.config.errors import KeyPath, Problem
-from cli.config.http import HttpLimitKeys
 from cli.config.schema import ListenerSchema
+from cli.config.schema_http import HttpLimitKeys
 from lb4.model import KERNEL_MODES, Listener, Mode, Protocol, Service
 
 HTTP_TIMEOUTS = ("first_byte", "request")

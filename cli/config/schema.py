@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter
 
 from cli.config.errors import KeyPath
 from cli.config.fields import Address, BindText, Count, Keys, Name, Prefix, RateText, Text
-from cli.config.http import HttpLimitKeys, HttpListenerKeys
+from cli.config.schema_http import HttpLimitKeys, HttpListenerKeys
 from cli.config.schema_service import ServiceSchema
 
 

@@ -12,7 +12,7 @@ from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
 from cli.config import values
 from cli.config.fields import Count, Duration, Fraction, Keys, Port, SchedulerText, Target, Text
-from cli.config.http import HttpServiceKeys
+from cli.config.schema_http import HttpServiceKeys
 from lb4.model import Scheduler, SchedulerKind
 
 Weight = Annotated[int, Field(ge=0, le=65535)]

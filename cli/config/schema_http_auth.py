@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, WrapValidator
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
 from cli.config.fields import Duration, Keys, Text
-from cli.config.http_text import HeaderName, HttpUrl, listed
+from cli.config.fields_http import HeaderName, HttpUrl, listed
 from lb7.auth.model import Algorithm
 
 

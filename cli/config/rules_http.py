@@ -9,8 +9,15 @@ from collections.abc import Iterator
 
 from cli.config.build_http import routes
 from cli.config.errors import KeyPath, Problem, listed
-from cli.config.http import HeaderChangesSchema, HttpListenerKeys, MatchSchema, RouteSchema, TlsSchema, ValueMatchSchema
-from cli.config.http_auth import AuthSchema, JwtAuthSchema
+from cli.config.schema_http import (
+    HeaderChangesSchema,
+    HttpListenerKeys,
+    MatchSchema,
+    RouteSchema,
+    TlsSchema,
+    ValueMatchSchema,
+)
+from cli.config.schema_http_auth import AuthSchema, JwtAuthSchema
 from lb7.routes.reachability import unreachable
 
 ACTIONS = ("service", "split", "redirect", "respond")

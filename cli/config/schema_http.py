@@ -1,6 +1,6 @@
 """The keys of mode `http` in listeners and services as pydantic models: routes, TLS, limits, the access log.
 
-The rule: `schema` inherits these keys and knows nothing more of them. What keys mean together is in `http_rules`.
+The rule: `schema` inherits these keys and knows nothing more of them. What keys mean together is in `rules_http`.
 """
 
 # ruff: noqa: RUF012 -- pydantic copies the defaults of its models
@@ -14,8 +14,8 @@ from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
 from cli.config.errors import KeyPath
 from cli.config.fields import Count, Duration, Fraction, Keys, Name, Port, Prefix, Size, Text
-from cli.config.http_auth import AuthKeys
-from cli.config.http_text import HeaderName, HeaderValue, Host, Method, PathText, Regex, Status, listed, redirect_keys
+from cli.config.fields_http import HeaderName, HeaderValue, Host, Method, PathText, Regex, Status, listed, redirect_keys
+from cli.config.schema_http_auth import AuthKeys
 
 
 class ValueMatchSchema(Keys):
