@@ -14,6 +14,7 @@ from collections.abc import Coroutine, Mapping
 from lb4.address import Bind
 from lb4.ledger import ALONE, Shared
 from lb4.model import Backend, Service
+from lb4.worker.accepting import Accepting
 from lb7.backends.connections import BackendConnections
 from lb7.backends.service_state import ServiceState
 from lb7.exchange.outbox import Outbox
@@ -29,7 +30,6 @@ from lb7.tls.contexts import ServerContext, backend_context, backend_server_name
 
 FLUSH = 0.25
 """Seconds between two writes of a quiet access log."""
-BACKLOG = 4096
 
 
 class Proxy:
@@ -43,7 +43,7 @@ class Proxy:
         self.services: dict[str, ServiceState] = {}
         self._outbox = Outbox(loop)
         self._planner = Planner(loop)
-        self._doors: dict[tuple[str, Bind], _Door] = {}
+        self._accepting: dict[tuple[str, Bind], Accepting] = {}
         self._contexts: dict[str, ssl.SSLContext | None] = {}
         self._tls: dict[str, ServerContext] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -112,14 +112,12 @@ class Proxy:
 
     async def adopt(self, listener: str, bind: Bind, sock: socket.socket) -> None:
         """Serves the listener's clients at this listening socket too."""
-        door = self._doors[listener, bind] = _Door(sock, self._tls.get(listener))
-        await self._open(listener, door)
+        accepting = self._accepting[listener, bind] = Accepting(sock, self._tls.get(listener))
+        await self._open(listener, accepting)
 
-    async def _open(self, listener: str, door: _Door) -> None:
+    async def _open(self, listener: str, accepting: Accepting) -> None:
         state = self.listeners[listener]
-        door.server = await self.loop.create_server(
-            lambda: ClientConnection(state), sock=door.sock.dup(), ssl=door.context, backlog=BACKLOG
-        )
+        await accepting.start(self.loop, lambda: ClientConnection(state))
 
     async def _reopen(self, contexts: Mapping[str, ServerContext]) -> None:
         """Takes up new TLS: live connections keep what they have."""
@@ -127,17 +125,17 @@ class Proxy:
             if name in self._tls:
                 self._tls[name].current = context.current
         self._tls = {name: self._tls.get(name, context) for name, context in contexts.items()}
-        for (listener, _), door in list(self._doors.items()):
-            if listener in self.listeners and door.context is not self._tls.get(listener):
-                door.context = self._tls.get(listener)
-                door.stop()
-                await self._open(listener, door)
+        for (listener, _), accepting in list(self._accepting.items()):
+            if listener in self.listeners and accepting.context is not self._tls.get(listener):
+                accepting.context = self._tls.get(listener)
+                accepting.stop()
+                await self._open(listener, accepting)
 
     def release(self, listener: str, bind: Bind) -> None:
         """Accepts no more there; live connections go on."""
-        door = self._doors.pop((listener, bind), None)
-        if door is not None:
-            door.close()
+        accepting = self._accepting.pop((listener, bind), None)
+        if accepting is not None:
+            accepting.close()
 
     def _retire(self, state: ListenerState) -> None:
         """The listener is no more: its connections end with the request they are at."""
@@ -148,9 +146,9 @@ class Proxy:
 
     async def drain(self, seconds: float) -> None:
         """Accepts no more, answers what was asked, and returns when all is over or after so many seconds."""
-        for door in self._doors.values():
-            door.close()
-        self._doors.clear()
+        for accepting in self._accepting.values():
+            accepting.close()
+        self._accepting.clear()
         states = [*self.listeners.values(), *self._gone]
         for state in states:
             self._retire(state)
@@ -189,25 +187,3 @@ class Proxy:
 def _backend_context(model: HttpService, files: Files) -> ssl.SSLContext | None:
     tls = model.service.tls
     return backend_context(tls, files) if tls is not None else None
-
-
-class _Door:
-    """A listening socket, and the server that accepts from a copy of it."""
-
-    __slots__ = ("context", "server", "sock")
-
-    def __init__(self, sock: socket.socket, context: ServerContext | None) -> None:
-        self.sock = sock
-        self.server: asyncio.Server | None = None
-        self.context = context
-
-    def stop(self) -> None:
-        """Accepts no more; clients that come are kept waiting by the kernel."""
-        if self.server is not None:
-            self.server.close()
-            self.server = None
-
-    def close(self) -> None:
-        """Accepts no more, for good."""
-        self.stop()
-        self.sock.close()

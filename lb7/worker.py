@@ -18,8 +18,8 @@ import uvloop
 
 from lb4.ledger import Shared, shared_with
 from lb4.worker.channel import WorkerEnd
-from lb4.worker.messages import Adopt, AskStatistics, Configure, Drain, Message, Release, ServicesChanged
 from lb4.worker.privileges import drop
+from lb4.worker.socket_worker import serve
 from lb7.access_log import LogError
 from lb7.files import FileError
 from lb7.part import HttpPart
@@ -35,48 +35,22 @@ LATE = (
     "lb7.auth.mtls",
 )
 """Modules that are imported where they are needed first: a worker without rights may not be able to read them then."""
-ORPHAN_DRAIN = 5.0
-"""Seconds that connections have left when the supervisor died."""
 
 
-async def serve(channel: WorkerEnd, shared: Shared) -> None:
+async def run(channel: WorkerEnd, shared: Shared) -> None:
     """Until the supervisor says Drain, or is gone."""
     proxy = Proxy(asyncio.get_running_loop(), shared)
-    seconds = ORPHAN_DRAIN
-    async for message, fds in channel.messages():
-        assert isinstance(message, Message)
-        if isinstance(message, Drain):
-            seconds = message.seconds
-            break
-        await _carry_out(proxy, channel, message, fds)
-    await proxy.drain(seconds)
 
+    async def configure(part: HttpPart) -> str:
+        try:
+            await proxy.configure(part)
+        except (FileError, LogError, ValueError) as error:
+            return str(error)
+        gc.collect()
+        gc.freeze()
+        return ""
 
-async def _carry_out(proxy: Proxy, channel: WorkerEnd, message: Message, fds: tuple[int, ...]) -> None:
-    match message:
-        case Configure(part=HttpPart() as part):
-            await _configure(proxy, channel, part)
-        case ServicesChanged(services=services):
-            proxy.change_services(services)
-        case Adopt(listener=name, binds=binds):
-            for bind, fd in zip(binds, fds, strict=True):
-                await proxy.adopt(name, bind, socket.socket(fileno=fd))
-        case Release(listener=name, binds=binds):
-            for bind in binds:
-                proxy.release(name, bind)
-        case AskStatistics():
-            await channel.report({"statistics": proxy.statistics()})
-
-
-async def _configure(proxy: Proxy, channel: WorkerEnd, part: HttpPart) -> None:
-    try:
-        await proxy.configure(part)
-    except (FileError, LogError, ValueError) as error:
-        await channel.report({"failed": f"worker: {error}"})
-        return
-    gc.collect()
-    gc.freeze()
-    await channel.report({"ready": True})
+    await serve(channel, proxy, configure)
 
 
 def main() -> None:
@@ -85,7 +59,7 @@ def main() -> None:
     for module in LATE:
         import_module(module)
     drop(sys.argv[2])
-    uvloop.run(serve(channel, shared_with(int(sys.argv[3]), sys.argv[4:])))
+    uvloop.run(run(channel, shared_with(int(sys.argv[3]), sys.argv[4:])))
 
 
 if __name__ == "__main__":

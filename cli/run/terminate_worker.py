@@ -19,58 +19,29 @@ from lb4.terminate.door import Secure
 from lb4.terminate.model import TerminatePart
 from lb4.terminate.terminator import Terminator
 from lb4.worker.channel import WorkerEnd
-from lb4.worker.messages import Adopt, AskStatistics, Configure, Drain, Message, Release, ServicesChanged
 from lb4.worker.privileges import drop
+from lb4.worker.socket_worker import serve
 from lb7.files import BackendTlsFiles, FileError, TlsFiles
 from lb7.tls.contexts import ServerContext, backend_context, backend_server_name
 
-ORPHAN_DRAIN = 5.0
-"""Seconds that connections have left when the supervisor died."""
 
-
-async def serve(channel: WorkerEnd, shared: Shared) -> None:
+async def run(channel: WorkerEnd, shared: Shared) -> None:
     """Until the supervisor says Drain, or is gone."""
     terminator = Terminator(asyncio.get_running_loop(), shared)
-    sweeping = asyncio.create_task(terminator.sweep())
     contexts: dict[str, ServerContext] = {}
-    seconds = ORPHAN_DRAIN
-    async for message, fds in channel.messages():
-        assert isinstance(message, Message)
-        if isinstance(message, Drain):
-            seconds = message.seconds
-            break
-        await _carry_out(terminator, contexts, channel, message, fds)
-    await terminator.drain(seconds)
+
+    async def configure(part: TerminatePart) -> str:
+        try:
+            renew(contexts, part)
+            secure = to_backends(part)
+        except FileError as error:
+            return str(error)
+        await terminator.configure(part, contexts, secure)
+        return ""
+
+    sweeping = asyncio.create_task(terminator.sweep())
+    await serve(channel, terminator, configure)
     sweeping.cancel()
-
-
-async def _carry_out(
-    terminator: Terminator,
-    contexts: dict[str, ServerContext],
-    channel: WorkerEnd,
-    message: Message,
-    fds: tuple[int, ...],
-) -> None:
-    match message:
-        case Configure(part=TerminatePart() as part):
-            try:
-                renew(contexts, part)
-                secure = to_backends(part)
-            except FileError as error:
-                await channel.report({"failed": f"worker: {error}"})
-                return
-            await terminator.configure(part, contexts, secure)
-            await channel.report({"ready": True})
-        case ServicesChanged(services=services):
-            terminator.change_services(services)
-        case Adopt(listener=name, binds=binds):
-            for bind, fd in zip(binds, fds, strict=True):
-                await terminator.adopt(name, bind, socket.socket(fileno=fd))
-        case Release(listener=name, binds=binds):
-            for bind in binds:
-                terminator.release(name, bind)
-        case AskStatistics():
-            await channel.report({"statistics": terminator.statistics()})
 
 
 def renew(contexts: dict[str, ServerContext], part: TerminatePart) -> None:
@@ -107,7 +78,7 @@ def main() -> None:
     channel = WorkerEnd(socket.socket(fileno=int(sys.argv[1])))
     shared = shared_with(int(sys.argv[3]), sys.argv[4:])
     drop(sys.argv[2], keep=tuple(map(int, filter(None, sys.argv[6].split(",")))))
-    uvloop.run(serve(channel, shared))
+    uvloop.run(run(channel, shared))
 
 
 if __name__ == "__main__":

@@ -24,33 +24,13 @@ from lb4.terminate.opening import Opened
 from lb4.terminate.tally import Tally
 from lb4.terminate.tcp import Relay
 from lb4.terminate.udp import UdpFlow, UdpListener
+from lb4.worker.accepting import Accepting
 
-BACKLOG = 4096
 SWEEP = 1.0
 """Seconds between two looks for idle connections."""
 
 Key = tuple[str, str, Endpoint]
 """Listener, service and backend."""
-
-
-class _Entry:
-    """A listening socket, and the server that accepts from a copy of it."""
-
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext | None) -> None:
-        self.sock = sock
-        self.context = context
-        self.server: asyncio.Server | None = None
-
-    def stop(self) -> None:
-        """Accepts no more; clients that come are kept waiting by the kernel."""
-        if self.server is not None:
-            self.server.close()
-            self.server = None
-
-    def close(self) -> None:
-        """Accepts no more, for good."""
-        self.stop()
-        self.sock.close()
 
 
 class Terminator:
@@ -66,7 +46,7 @@ class Terminator:
         self._loads: dict[tuple[str, Endpoint], Ledger] = {}
         self._doors: dict[str, Door] = {}
         self._live: dict[str, set[Relay]] = {}
-        self._entries: dict[tuple[str, Bind], _Entry] = {}
+        self._accepting: dict[tuple[str, Bind], Accepting] = {}
         self._datagrams: dict[tuple[str, Bind], UdpListener] = {}
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._relay_ended = asyncio.Event()
@@ -86,11 +66,11 @@ class Terminator:
                 self._doors[name] = Door(listener, self._chooser(name), self._relay_ended.set, ledger)
             self._doors[name].change(listener, secure)
         self._choices = {name: self._choice(service) for name, service in part.services.items()}
-        for (name, _), entry in list(self._entries.items()):
-            if name in self._listeners and entry.context is not contexts.get(name):
-                entry.context = contexts.get(name)
-                entry.stop()
-                await self._open(name, entry)
+        for (name, _), accepting in list(self._accepting.items()):
+            if name in self._listeners and accepting.context is not contexts.get(name):
+                accepting.context = contexts.get(name)
+                accepting.stop()
+                await self._open(name, accepting)
         self._end_stale()
 
     def change_services(self, services: Mapping[str, Service]) -> None:
@@ -132,14 +112,12 @@ class Terminator:
             await self._loop.create_datagram_endpoint(lambda: owner, sock=sock)
             self._datagrams[name, bind] = owner
             return
-        entry = self._entries[name, bind] = _Entry(sock, self._contexts.get(name))
-        await self._open(name, entry)
+        accepting = self._accepting[name, bind] = Accepting(sock, self._contexts.get(name))
+        await self._open(name, accepting)
 
-    async def _open(self, name: str, entry: _Entry) -> None:
+    async def _open(self, name: str, accepting: Accepting) -> None:
         door, live = self._doors[name], self._live.setdefault(name, set())
-        entry.server = await self._loop.create_server(
-            lambda: Relay(door, live, self._loop).client, sock=entry.sock.dup(), ssl=entry.context, backlog=BACKLOG
-        )
+        await accepting.start(self._loop, lambda: Relay(door, live, self._loop).client)
 
     def _served(self, name: str) -> bool:
         choice = self._choices.get(self._doors[name].listener.listener.service)
@@ -147,16 +125,16 @@ class Terminator:
 
     def release(self, name: str, bind: Bind) -> None:
         """Accepts no more at a socket; connections go on, UDP flows end."""
-        entry = self._entries.pop((name, bind), None)
-        if entry is not None:
-            entry.close()
+        accepting = self._accepting.pop((name, bind), None)
+        if accepting is not None:
+            accepting.close()
         datagrams = self._datagrams.pop((name, bind), None)
         if datagrams is not None:
             datagrams.end()
 
     async def drain(self, seconds: float) -> None:
         """Accepts no more, and waits for the connections to end, at most so long."""
-        for name, bind in [*self._entries, *self._datagrams]:
+        for name, bind in [*self._accepting, *self._datagrams]:
             self.release(name, bind)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
