@@ -1,0 +1,77 @@
+"""The how-to pages' commands work as they are written, on a host of their own: network, /etc and state."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.proxy.test_imported_article import ARTICLE
+
+ROOT = Path(__file__).parents[1]
+PAGES = ROOT / "docs" / "how-to"
+ELSEWHERE = ("make install", "systemctl")
+"""What takes a host to install to: seen by `make vm-test`."""
+HOST = """
+set -euo pipefail
+sudo() { "$@"; }
+mount -t overlay overlay -o "lowerdir=/etc,upperdir=$PWD/etc,workdir=$PWD/work" /etc
+ip link set lo up
+ip addr add 192.0.2.10/32 dev lo
+trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT
+"""
+
+
+def blocks(page: str, language: str) -> list[str]:
+    text = (PAGES / page).read_text()
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
+    return [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in found]
+
+
+def done(script: str, directory: Path) -> str:
+    """What a shell prints on a host of its own, in this directory."""
+    for name in ("etc", "work", "state"):
+        (directory / name).mkdir(exist_ok=True)
+    ran = subprocess.run(
+        ["unshare", "--net", "--mount", "bash", "-c", HOST + script],
+        cwd=directory,
+        env=os.environ
+        | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        | {"LBCTL_RUN_DIR": str(directory / "run"), "LBCTL_STATE_DIR": str(directory / "state")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+@pytest.mark.root
+def test_a_first_balancer(tmp_path: Path) -> None:
+    (file,) = blocks("first-balancer.md", "yaml")
+    (tmp_path / "etc/lbctl").mkdir(parents=True)
+    (tmp_path / "etc/lbctl/lb.yaml").write_text(file)
+    commands = [each for each in blocks("first-balancer.md", "sh") if not any(word in each for word in ELSEWHERE)]
+    printed = done("\n".join([*commands, "lbctl plan --exit-code", "lbctl flush", "nft list tables"]), tmp_path)
+    assert "IPv4 forwarding" in printed
+    assert "All of lbctl is out of the kernel" in printed
+    assert "table inet lbctl" not in printed
+
+
+@pytest.mark.root
+def test_tls(tmp_path: Path) -> None:
+    (trial,) = (each for each in blocks("tls.md", "sh") if "openssl" in each)
+    assert done(trial, tmp_path).startswith("Pong")
+
+
+@pytest.mark.root
+def test_from_envoy(tmp_path: Path) -> None:
+    (tmp_path / "envoy.yaml").write_text(ARTICLE.format(10000, 8080, 8181))
+    (commands,) = blocks("from-envoy.md", "sh")
+    done(commands, tmp_path)
+    assert "mode: http" in (tmp_path / "lb.yaml").read_text()
