@@ -85,7 +85,7 @@ def findings(facts: Facts, balancer: Balancer) -> list[Finding]:
         *_forwarding(facts, balancer),
         *_reverse_path(facts),
         *_packet_mode(facts, balancer),
-        *_conntrack(facts),
+        *_conntrack(facts, balancer),
         *_timeouts(facts),
         *_bridge(facts),
         *_source_ports(facts),
@@ -170,10 +170,13 @@ def _packet_mode(facts: Facts, balancer: Balancer) -> Iterator[Finding]:
             yield Finding("problem", "MTU", what, f"ip link set {name} mtu 1500")
 
 
-def _conntrack(facts: Facts) -> Iterator[Finding]:
+def _conntrack(facts: Facts, balancer: Balancer) -> Iterator[Finding]:
     most, buckets = _number(facts, CONNTRACK + "max"), _number(facts, CONNTRACK + "buckets")
     if not most:
-        yield Finding("problem", "conntrack", "the module nf_conntrack is not loaded", "modprobe nf_conntrack")
+        if balancer.kernel_listeners():
+            yield Finding("problem", "conntrack", "the module nf_conntrack is not loaded", "modprobe nf_conntrack")
+        else:
+            yield Finding("ok", "conntrack", "the module nf_conntrack is not loaded yet; apply brings it")
         return
     use = facts.tracked / most
     what = f"{facts.tracked:,} of {most:,} flows ({use:.0%})"

@@ -28,7 +28,7 @@ from lb4.nft.decode_set import DumpedElement, DumpedSet, by_key, decode_data, de
 from lb4.nft.diff import Transaction
 from lb4.nft.encode import Encoded, encode
 from lb4.nft.encode_expression import value
-from lb4.nft.features import FEATURES, missing_in, probe
+from lb4.nft.features import FEATURES, missing_in, probe, target_in
 from lb4.nft.naming import name_of
 from lb4.nft.program import Data, LoweredTable
 from lb4.nft.ruleset import Value
@@ -185,7 +185,7 @@ class RealKernel:
     def _refuse(self, transaction: Transaction, place: int, error: NetlinkError) -> None:
         change = transaction.changes[place]
         if error.errno in (errno.ENOENT, errno.EOPNOTSUPP):
-            missing = missing_in(change, self.features())
+            missing = missing_in(change, self.features()) or target_in(change)
             if missing:
                 raise FeatureMissing(f"{name_of(change)}: this kernel lacks {missing}")
         raise KernelError(f"{name_of(change)}: the kernel says {error.strerror!r}; nothing was changed")

@@ -61,6 +61,12 @@ def missing_in(change: Change, present: frozenset[str]) -> str:
     return ""
 
 
+def target_in(change: Change) -> str:
+    """The target of xtables that the change needs, with its module; empty where there is none."""
+    program = change.rule.program if isinstance(change, AddRule) else ()
+    return next((f"{e.name!r} (module xt_{e.name})" for e in program if isinstance(e, low.Target)), "")
+
+
 def _name(expression: low.Expression) -> str:
     if isinstance(expression, Lookup) and isinstance(expression.set, AnonymousSet):
         return "lookup"

@@ -13,7 +13,7 @@ from lb4.kernel.real import RealKernel
 from lb4.nft.diff import diff
 from lb4.nft.features import FEATURES
 from lb4.nft.lower import lower_table
-from lb4.nft.program import Lookup, LoweredChain, LoweredRule, LoweredTable, QueueTo
+from lb4.nft.program import Lookup, LoweredChain, LoweredRule, LoweredTable, QueueTo, Target
 from lb4.nft.transaction import AddChain, AddRule, AddTable, RemoveChain, RemoveSet, Transaction
 from tests.contract.namespace import Namespace
 from tests.contract.tables import EVERYTHING, address, port, small
@@ -143,6 +143,13 @@ def test_a_missing_feature_is_named_with_its_module(place: Place) -> None:
     with pytest.raises(FeatureMissing, match=r"^chain a, rule 1: this kernel lacks 'queue' \(module nft_queue\)"):
         program(place.kernel, LoweredTable(chains={"a": chain}))
     assert place.kernel.read().table is None
+
+
+@pytest.mark.parametrize("place", [pytest.param("real", marks=pytest.mark.root)], indirect=True)
+def test_a_missing_target_is_named_with_its_module(place: Place) -> None:
+    chain = LoweredChain("a", (LoweredRule((Target("NOSUCH", 0, b""),)),))
+    with pytest.raises(FeatureMissing, match=r"^chain a, rule 1: this kernel lacks 'NOSUCH' \(module xt_NOSUCH\)"):
+        program(place.kernel, LoweredTable(chains={"a": chain}))
 
 
 def test_elements_live_as_long_as_they_are_in_the_table(place: Place) -> None:

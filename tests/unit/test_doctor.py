@@ -121,3 +121,8 @@ def test_ipv6_forwarding_is_not_switched_on_unasked_where_it_would_cost_the_defa
 
 def test_families_that_nothing_listens_on_are_not_looked_at() -> None:
     assert wrong(findings(facts(net__ipv6__conf__all__forwarding="0"), balancer())) == []
+
+
+def test_conntrack_is_missed_only_where_it_is_needed() -> None:
+    seen = Facts(settings={FORWARD4: "1"})
+    assert [f.level for f in findings(seen, Balancer({}, {})) if f.name == "conntrack"] == ["ok"]
