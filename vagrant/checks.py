@@ -358,6 +358,7 @@ def main() -> int:
     """Everything; returns the exit status."""
     print(f"      Linux {os.uname().release}, {run('systemctl', '--version').splitlines()[0]}", flush=True)
     check("lab up", lambda: run("lbctl", "lab", "exec", "client", "--", "ip", "-br", "addr").split()[0] and None)
+    before = CONFIG.read_text()
     lay()
     try:
         check("doctor on a stock host", doctor)
@@ -376,6 +377,8 @@ def main() -> int:
     finally:
         take_away()
         SLOW.unlink(missing_ok=True)
+        CONFIG.write_text(before)
+        run("systemctl", "daemon-reload")
     return 1 if failed else 0
 
 

@@ -7,10 +7,9 @@ fields are changed, and does no I/O.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from ipaddress import ip_address
 from random import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lb7.access_log import where
 from lb7.auth.verdict import ALLOWED, Allowed, Authenticator, Verdict
@@ -81,7 +80,8 @@ class Handler:
         self.retries_status = any(condition.isdigit() for condition in route.retries.on)
         self.places: dict[str, str] = {}
         self._outgoing = Outgoing(route, request_id_header, forwarded)
-        self.act = self._doing()
+        # A function, not a method of this handler, which would hold itself and never be freed (see lb7/worker.py).
+        self._deed = DEEDS[type(route.action)]
         self._plain_response = not route.response_headers
 
     def authenticate(self, gate: Authenticator, exchange: Exchange) -> Awaitable[None] | None:
@@ -95,15 +95,9 @@ class Handler:
         _agreed(exchange, answer)
         return None
 
-    def _doing(self) -> Callable[[Exchange], None]:
-        """What `act` does: what the route says. Raises Refused."""
-        match self.route.action:
-            case Forward() as action:
-                return partial(self._forward, action)
-            case Respond() as action:
-                return partial(self._respond, action)
-            case Redirect() as action:
-                return partial(self._redirect, action)
+    def act(self, exchange: Exchange) -> None:
+        """Does what the route says. Raises Refused."""
+        self._deed(self, self.route.action, exchange)
 
     def _respond(self, action: Respond, exchange: Exchange) -> None:
         exchange.answer(action.status, phrase(action.status), self._own_lines(action.headers), action.body)
@@ -177,6 +171,14 @@ class Handler:
         if found is None:
             found = self.places[name] = where(listener, self.route.name, name)
         return found
+
+
+DEEDS: dict[type, Callable[[Handler, Any, Exchange], None]] = {
+    Forward: Handler._forward,
+    Respond: Handler._respond,
+    Redirect: Handler._redirect,
+}
+"""What is done for each kind of action."""
 
 
 def packed(address: str) -> bytes:
