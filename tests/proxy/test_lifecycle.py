@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from dataclasses import replace
 
 import pytest
 import websockets
 
 from lb7.auth.model import HeaderAuth
-from lb7.model import Timeouts
+from lb7.model import Forward, Match, Redirect, Respond, Route, Timeouts, WeightedService
 from tests.proxy.world import LOCALHOST, OK, Talk, World, answering, body_of, eventually, named, status_of
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n"
@@ -175,6 +177,28 @@ async def test_no_request_is_lost_in_new_configurations(world: World) -> None:
     await asyncio.gather(*tasks)
     assert len(statuses) > 50
     assert set(statuses) == {200}
+
+
+async def test_a_configuration_that_is_replaced_is_free_at_once(world: World) -> None:
+    """What only the collector of cycles could free would stay for good: a worker freezes what it has configured."""
+    server = await world.backend()
+    forward = Forward((WeightedService("ping"),))
+    routes = [
+        Route(str(number), number, Match(path_prefix=f"/{number}"), action, auth=(HeaderAuth("X"),))
+        for number, action in enumerate((forward, Redirect(), Respond()), 1)
+    ]
+    for _ in range(3):
+        await world.serve(server, routes=routes)
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        for _ in range(3):
+            await world.serve(server, routes=[replace(route) for route in routes])
+        gc.collect()
+        assert [each for each in gc.garbage if type(each).__module__.startswith("lb7.")] == []
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
 
 
 async def test_drain_answers_what_was_asked_and_closes_what_is_idle(world: World) -> None:
