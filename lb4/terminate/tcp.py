@@ -10,9 +10,10 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from typing import cast
 
-from lb4.address import Endpoint, parse_ip
+from lb4.address import Endpoint, IPAddress, parse_ip
 from lb4.admission import Refused
 from lb4.model import Backend, Service
 from lb4.terminate.at_once import at_once
@@ -312,4 +313,10 @@ class Relay:
 def endpoint_of(transport: asyncio.BaseTransport, which: str) -> Endpoint:
     """The transport's `peername` or `sockname`."""
     host, port = transport.get_extra_info(which)[:2]
-    return Endpoint(parse_ip(host.partition("%")[0]), port or None)
+    return Endpoint(_ip(host), port or None)
+
+
+@lru_cache(maxsize=4096)
+def _ip(host: str) -> IPAddress:
+    """An address as sockets write it. Clients come again, and servers and the balancer itself are few."""
+    return parse_ip(host.partition("%")[0])
