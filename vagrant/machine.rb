@@ -33,8 +33,12 @@ module Machine
     libvirt.random model: "random"
   end
 
-  # The checkout, as files of the machine's own: `vagrant rsync` or `vagrant provision` brings a change.
+  # The checkout, as files of the machine's own: `vagrant provision` brings a change, which alone it would not.
   def self.sources(machine)
+    machine.trigger.before :provision do |trigger|
+      trigger.info = "Bringing the sources"
+      trigger.ruby { |_, each| system("vagrant", "rsync", each.name.to_s) or raise "vagrant rsync failed" }
+    end
     machine.vm.synced_folder ".", "/vagrant", disabled: true
     machine.vm.synced_folder SOURCES, "/opt/lbctl/src", type: "rsync",
       rsync__exclude: [".git/", ".venv/", ".vm/", "build/", "*.egg-info/", ".*_cache/", ".vagrant/"]
