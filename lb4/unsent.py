@@ -13,7 +13,9 @@ import termios
 
 def unsent(transport: asyncio.Transport) -> int:
     """Bytes that were written and that the peer did not take yet, here and in the kernel (tcp(7), SIOCOUTQ)."""
-    descriptor = transport.get_extra_info("socket").fileno()
+    sock = transport.get_extra_info("socket")
+    # TLS has no socket any more once its connection is lost.
+    descriptor = -1 if sock is None else sock.fileno()
     if descriptor < 0:
         return 0
     (queued,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))

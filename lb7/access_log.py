@@ -225,6 +225,12 @@ class AccessLogFile:
         self.flush()
         if self._fd > 2:
             os.close(self._fd)
+        self._fd = -1
+
+    def __del__(self) -> None:
+        # The last configuration that writes here, and the last request of it, are gone.
+        if getattr(self, "_fd", -1) >= 0:
+            self.close()
 
 
 def _open(to: str) -> int:

@@ -17,11 +17,19 @@ from lb7.model import HttpBalancer, HttpListener, Tls
 Making = tuple[tuple[str, ...], Callable[[], object]]
 
 
-def unfit(balancer: HttpBalancer, files: Files, more: Iterable[Tls] = ()) -> tuple[FileError, ...]:
-    """What is wrong in the files; those that are not among the given ones are not judged. more: of other modes."""
+def unfit(
+    balancer: HttpBalancer, files: Files, more: Iterable[Tls] = (), backends: Iterable[BackendTls] = ()
+) -> tuple[FileError, ...]:
+    """What is wrong in the files; those that are not among the given ones are not judged.
+
+    more, backends: of other modes.
+    """
     found: dict[str, FileError] = {}
     others: Iterator[Making] = ((of_tls(tls), partial(_server, tls, files)) for tls in more)
-    for names, make in (*_makings(balancer, files), *others):
+    spoken: Iterator[Making] = (
+        (of_backend_tls(tls), partial(_backend, tls, files)) for tls in backends if of_backend_tls(tls)
+    )
+    for names, make in (*_makings(balancer, files), *others, *spoken):
         if all(name in files for name in names):
             try:
                 make()

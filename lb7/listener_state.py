@@ -151,6 +151,8 @@ class ListenerState:
         """Serves by another plan from now on; who is connected stays."""
         self._admission = Admission(plan.model.listener, self._admission.ledger)
         self.plan = plan
+        for connection in self.connections:
+            connection.trusted, connection.forwarding = self.forwarding_of(connection.info)
 
     def describe(self, transport: asyncio.Transport) -> ConnectionInfo:
         """What is known of the connection behind the transport."""

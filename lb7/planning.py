@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 from lb7.access_log import AccessLogFile, Format, json_line, template
 from lb7.auth.gate import Gates
@@ -49,7 +50,7 @@ class Planner:
     """Makes plans; deadlines of equal length and logs of one name are shared by all of them."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.logs: dict[str, AccessLogFile] = {}
+        self.logs: WeakValueDictionary[str, AccessLogFile] = WeakValueDictionary()
         self._first_bytes: Shared[Outbound] = Shared(loop, lambda e: e.first_byte_late())
         self._idles: Shared[Outbound] = Shared(loop, lambda e: e.idle_late())
         self._queues: Shared[Outbound] = Shared(loop, lambda e: e.queue_late())
@@ -57,7 +58,7 @@ class Planner:
         self._continues: Shared[Outbound] = Shared(loop, lambda e: e.continue_late())
         self._heads: Shared[ClientConnection] = Shared(loop, ClientConnection.head_is_late)
         self._idle_clients: Shared[ClientConnection] = Shared(loop, ClientConnection.idle_too_long)
-        self._lingers: Shared[ClientConnection] = Shared(loop, ClientConnection.abort)
+        self._lingers: Shared[ClientConnection] = Shared(loop, ClientConnection.lingered_long)
 
     def plan(
         self, model: HttpListener, services: Mapping[str, ServiceState], files: Files, by_route: dict[str, Cells]
@@ -99,9 +100,10 @@ class Planner:
         if asked.to == "off":
             return None
         form = json_line if asked.format == "json" else template(asked.format)
-        if asked.to not in self.logs:
-            self.logs[asked.to] = AccessLogFile(asked.to)
-        return self.logs[asked.to], form
+        log = self.logs.get(asked.to)
+        if log is None:
+            log = self.logs[asked.to] = AccessLogFile(asked.to)
+        return log, form
 
 
 def _weighted(route: Route, services: Mapping[str, ServiceState]) -> Sequence[tuple[int, ServiceState]]:

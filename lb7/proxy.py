@@ -74,7 +74,9 @@ class Proxy:
 
     def _take_over(self, plans: Mapping[str, ListenerPlan], counts: Mapping[str, dict[str, Cells]]) -> None:
         for name in self.listeners.keys() - plans.keys():
-            self._retire(self.listeners.pop(name))
+            state = self.listeners.pop(name)
+            self._retire(state)
+            self._later(self._forget(state))
         for name, plan in plans.items():
             plan.gates.start()
             if name in self.listeners:
@@ -144,6 +146,11 @@ class Proxy:
         for connection in list(state.connections):
             connection.drain()
 
+    async def _forget(self, state: ListenerState) -> None:
+        await state.empty.wait()
+        self._gone.discard(state)
+        await state.plan.gates.close()
+
     async def drain(self, seconds: float) -> None:
         """Accepts no more, answers what was asked, and returns when all is over or after so many seconds."""
         for accepting in self._accepting.values():
@@ -159,6 +166,10 @@ class Proxy:
         for state in states:
             for connection in list(state.connections):
                 connection.abort()
+            # Their ends are told in the next turns, and logged.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await state.empty.wait()
             await state.plan.gates.close()
         for service in self.services.values():
             service.end()

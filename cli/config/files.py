@@ -12,11 +12,13 @@ from cli.config.model import Configuration
 
 def file_warnings(configuration: Configuration) -> tuple[str, ...]:
     """What is doubtful of the files. Raises ConfigError where some cannot be served."""
-    if configuration.http_or_none is None and not configuration.terminated_tls:
+    to_backends = configuration.tls_to_backends
+    if configuration.http_or_none is None and not configuration.terminated_tls and not to_backends:
         return ()
-    from lb7.files import FileError, named_files, read_file
+    from lb7.files import FileError, named_files, of_backend_tls, read_file
 
-    names = named_files(configuration.http, configuration.terminated_tls)
+    others = [name for tls in to_backends for name in of_backend_tls(tls)]
+    names = dict.fromkeys((*named_files(configuration.http, configuration.terminated_tls), *others))
     files: dict[str, bytes] = {}
     missing: list[str] = []
     for name in names:
@@ -33,7 +35,7 @@ def _judged(configuration: Configuration, files: dict[str, bytes]) -> tuple[str,
     from lb7.fitness import doubtful, unfit
     from lb7.tls.certificates import now
 
-    wrong = unfit(configuration.http, files, configuration.terminated_tls)
+    wrong = unfit(configuration.http, files, configuration.terminated_tls, configuration.tls_to_backends)
     if wrong:
         raise ConfigError(configuration.origin, [Problem((), str(error)) for error in wrong])
     return doubtful(configuration.http, files, now())

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lb4.address import Bind
-from lb4.model import KERNEL_MODES, Balancer, IPNetwork, Listener, Mode, Service
+from lb4.model import KERNEL_MODES, BackendTls, Balancer, IPNetwork, Listener, Mode, Service
 
 if TYPE_CHECKING:
     from lb7.model import HttpBalancer, Tls
@@ -79,6 +79,11 @@ class Configuration:
     def terminated_tls(self) -> tuple[Tls, ...]:
         """The TLS that listeners of mode `terminate` end."""
         return tuple(each.tls for each in self.terminate.values() if each.tls is not None)
+
+    @property
+    def tls_to_backends(self) -> tuple[BackendTls, ...]:
+        """The TLS that services speak to their backends."""
+        return tuple(each.tls for each in self.services.values() if each.tls is not None)
 
     def of_mode(self, *modes: Mode) -> tuple[Listener, ...]:
         """The listeners of these modes, in the order of their names."""

@@ -11,7 +11,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema, WrapValidator
 from pydantic_core.core_schema import ValidatorFunctionWrapHandler
 
 from cli.config import values
-from cli.config.fields import Count, Duration, Fraction, Keys, Port, SchedulerText, Target, Text
+from cli.config.fields import Count, Duration, Fraction, Keys, Port, SchedulerText, ServerName, Target, Text
 from cli.config.schema_http import HttpServiceKeys
 from lb4.model import Scheduler, SchedulerKind
 
@@ -80,7 +80,7 @@ class HealthSchema(Keys):
     """The port to probe. Default: the backend's."""
     path: Annotated[str, Field(pattern=r"^/[^\s\x00-\x1f]*$")] = "/"
     """`http` and `https`: the path to ask for."""
-    host: Text | None = None
+    host: ServerName | None = None
     """`http` and `https`: the Host header, and the name that the certificate must bear. Default: the address."""
     statuses: Statuses = ((200, 399),)
     """`http` and `https`: the statuses that are good, such as `200`, `200-299` or a list of them."""
@@ -105,7 +105,7 @@ class BackendTlsSchema(Keys):
     """Whether the backend's certificate must be valid."""
     ca: Text | None = None
     """A file of certificates to trust instead of the system's."""
-    server_name: Text | None = None
+    server_name: ServerName | None = None
     """The name asked for and expected in the certificate. Default: the backend's name or address."""
     cert: Text | None = None
     """The balancer's own certificate, for backends that ask for one."""

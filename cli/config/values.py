@@ -26,6 +26,15 @@ PYTHON_NAME = re.compile(r"python:([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w
 SCHEDULERS = {kind.value: Scheduler(kind) for kind in SchedulerKind if kind is not SchedulerKind.PYTHON}
 
 
+def server_name(value: str) -> str:
+    """A name that TLS can ask for: every label has 1 to 63 bytes."""
+    try:
+        value.encode("idna")
+    except UnicodeError:
+        raise ValueError(f"{shown(value)} is no host name: between its dots stand 1 to 63 characters") from None
+    return value
+
+
 def duration(value: object) -> float:
     """Seconds of `250ms`, `2s`, `10m`, `1h`, `1d` or a plain 0."""
     if value == 0 and not isinstance(value, bool):

@@ -55,6 +55,7 @@ class ControlServer:
         self._owner = owner
         self._group = group
         self._one_at_a_time = ThreadPoolExecutor(max_workers=1, thread_name_prefix="operation")
+        self._turn = asyncio.Lock()
         self._runner: web.AppRunner | None = None
         self.path = context.run_dir / "control.sock"
 
@@ -80,22 +81,31 @@ class ControlServer:
             self.path.unlink(missing_ok=True)
         if self._runner is not None:
             await self._runner.cleanup()
+
+    def close(self) -> None:
+        """Does nothing more, for nobody."""
         self._one_at_a_time.shutdown()
 
     async def perform(self, name: str, arguments: Mapping[str, Any], first: Callable[[], None] | None = None) -> Any:
-        """Does an operation in turn with those of the clients, and `first` right before it. Raises OperationError."""
+        """Does an operation in turn with those of the clients, and `first` right before it. Raises OperationError.
 
+        What follows from it is done before the next one begins, and whether or not somebody still waits for the answer.
+        """
+        return await asyncio.shield(asyncio.get_running_loop().create_task(self._in_turn(name, arguments, first)))
+
+    async def _in_turn(self, name: str, arguments: Mapping[str, Any], first: Callable[[], None] | None) -> Any:
         def work() -> Any:
             if first is not None:
                 first()
             return perform_here(self._context, name, arguments)
 
-        try:
-            document = await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._one_at_a_time, work))
-        except OperationError:
-            self._owner.refused(name)
-            raise
-        self._owner.done(name, arguments, document)
+        async with self._turn:
+            try:
+                document = await asyncio.get_running_loop().run_in_executor(self._one_at_a_time, work)
+            except BaseException:
+                self._owner.refused(name)
+                raise
+            self._owner.done(name, arguments, document)
         return document
 
     async def _operation(self, request: web.Request) -> web.Response:

@@ -52,10 +52,10 @@ class Prepared:
 
 def _files(configuration: Configuration) -> Files:
     """The files that listeners and services name, fit to be served. Raises FileError."""
-    to_backends = [each.tls for each in configuration.services.values() if each.tls is not None]
+    to_backends = configuration.tls_to_backends
     names = [name for tls in to_backends for name in of_backend_tls(tls)]
     files = read_files((*named_files(configuration.http, configuration.terminated_tls), *names))
-    for error in unfit(configuration.http, files, configuration.terminated_tls) if files else ():
+    for error in unfit(configuration.http, files, configuration.terminated_tls, to_backends) if files else ():
         raise error
     return files
 

@@ -42,6 +42,7 @@ class Findings:
         self._publishing = Publishing()
         self._ramping = Ramping()
         self._steps: Steps = {}
+        self._checked: set[Key] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._soon: asyncio.TimerHandle | None = None
         self._free_at = 0.0
@@ -57,6 +58,9 @@ class Findings:
 
     def _one(self, service: str, address: str, found: str, why: str) -> None:
         key, health = (service, parse_endpoint(address)), Health(found)
+        if key not in self._checked:
+            # It was said before the worker heard that this is checked no more.
+            return
         before = self._publishing.found.get(key)
         self._publishing.observe(key, health)
         level = logging.WARNING if health is Health.DOWN else logging.INFO
@@ -95,9 +99,15 @@ class Findings:
             elif key in were_down:
                 self._ramping.came_back(key, self._slow_start(key[0]), now)
 
+    def still(self, known: Known, steps: Steps) -> tuple[Known, Steps]:
+        """Of what was to be published a moment ago, that of the backends that are checked now."""
+        checked = self._checked
+        return {k: v for k, v in known.items() if k in checked}, {k: v for k, v in steps.items() if k in checked}
+
     def keep_only(self, services: Mapping[str, Service]) -> tuple[Known, Steps]:
         """Forgets the backends that are no longer checked; what is known of the others."""
         keys = {(s.name, b.endpoint) for s in services.values() if s.health is not None for b in s.backends}
+        self._checked = keys
         self._publishing.keep_only(keys)
         self._ramping.keep_only(keys)
         self._steps = {key: step for key, step in self._steps.items() if key in keys}

@@ -49,10 +49,16 @@ class MetricsWorker:
                     for bind in binds:
                         await self._sites.pop(bind).stop()
                 case Scraped(scrape, text) if scrape in self._waiting:
-                    self._waiting.pop(scrape).set_result(text)
+                    self._answer(scrape, text)
                 case Drain():
                     break
         await runner.cleanup()
+
+    def _answer(self, scrape: int, text: str) -> None:
+        waiting = self._waiting.pop(scrape)
+        # Whoever asked may have given up in this very turn.
+        if not waiting.done():
+            waiting.set_result(text)
 
     async def _scrape(self, request: web.Request) -> web.Response:
         number = next(self._numbers)

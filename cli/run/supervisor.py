@@ -33,6 +33,7 @@ from cli.run.reconciler import Reconciler
 from cli.run.runtime import ANSWER_TIMEOUT, LiveRuntime, Statistics
 from cli.run.timed_kernel import TimedKernel
 from cli.run.workers import Worker
+from cli.state import StateError
 from lb4.address import AddressError, parse_ip
 from lb4.kernel.interface import KernelError
 from lb4.model import Balancer, Service
@@ -95,9 +96,11 @@ class Supervisor:
         event(logging.INFO, "stopping; kernel forwarding goes on", drain=f"{DRAIN_SECONDS:g}s")
         self._reconciler.close()
         await self._control.stop()
+        # Workers that drain are told of health until they end.
         await self._fleet.drain(DRAIN_SECONDS)
         for task in self._tasks:
             task.cancel()
+        self._control.close()
 
     async def _ready_or_ending(self) -> None:
         """A worker that never gets ready must not keep SIGTERM from ending all."""
@@ -163,7 +166,10 @@ class Supervisor:
             self._tell_services()
 
     def refused(self, name: str) -> None:
-        """An operation could not be carried out."""
+        """An operation could not be carried out: what it had opened is closed again."""
+        prepared, self._runtime.prepared = self._runtime.prepared, None
+        if prepared is not None:
+            prepared.discard()
         self._tally.operations[name, "refused"] += 1
         self._tally.reload_failures += name == "apply"
 
@@ -258,8 +264,7 @@ class Supervisor:
             while self._to_publish is not None:
                 (known, steps), self._to_publish = self._to_publish, None
                 begun = self._loop.time()
-                done = await self._reprogrammed(known, steps)
-                self._tell_services()
+                done = await self._reprogrammed(known, steps) and self._told()
                 self._tally.told.count(self._loop.time() - begun)
                 await self._read_ahead()
                 if not done:
@@ -269,10 +274,20 @@ class Supervisor:
         finally:
             self._publishing = False
 
+    def _told(self) -> bool:
+        """Tells the workers. Whether it could."""
+        try:
+            self._tell_services()
+        except StateError as error:
+            event(logging.ERROR, "the workers were not told of a change of health", error=error)
+            return False
+        return True
+
     async def _reprogrammed(self, known: Known, steps: Steps) -> bool:
         """Health is known to all at the moment in which the kernel is told. Whether it was."""
         try:
-            await self._control.perform("refresh", {}, first=lambda: self._runtime.publish(known, steps))
+            publish = lambda: self._runtime.publish(*self._findings.still(known, steps))  # noqa: E731
+            await self._control.perform("refresh", {}, first=publish)
         except OperationError as error:
             event(logging.ERROR, "the kernel was not told of a change of health", error=error)
             return False

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from cli.run.log import event, remembered
 from lb4.address import Bind
-from lb4.worker.channel import ParentEnd
+from lb4.worker.channel import FDS_MAX, ParentEnd
 from lb4.worker.messages import Adopt, Configure, Drain, Message, Release
 
 QUICK_DEATH = 5.0
@@ -64,13 +64,19 @@ class Worker:
         arguments = [sys.executable, "-m", self.module, str(theirs.fileno()), self.user, str(self.index)]
         arguments += [str(self.counts), str(self.of), ",".join(map(str, self.rights))]
         passed = [theirs.fileno()] if self.counts < 0 else [theirs.fileno(), self.counts]
-        self.process = subprocess.Popen(arguments, pass_fds=passed, stdin=subprocess.DEVNULL, start_new_session=True)
-        theirs.close()
+        with theirs:
+            try:
+                self.process = subprocess.Popen(
+                    arguments, pass_fds=passed, stdin=subprocess.DEVNULL, start_new_session=True
+                )
+            except BaseException:
+                ours.close()
+                raise
         self.channel = ParentEnd(ours)
         self.ready.clear()
         self._tell(Configure(self.part))
         for listener, sockets in self.sockets.items():
-            self._tell(Adopt(listener, tuple(sockets)), tuple(sockets.values()))
+            self._hand_over(listener, sockets)
 
     def configure(self, part: object) -> None:
         """Replaces what it serves, now and for every later start."""
@@ -84,7 +90,12 @@ class Worker:
     def adopt(self, listener: str, sockets: Mapping[Bind, socket.socket]) -> None:
         """Gives it more sockets of a listener, now and at every later start."""
         self.sockets.setdefault(listener, {}).update(sockets)
-        self._tell(Adopt(listener, tuple(sockets)), tuple(sockets.values()))
+        self._hand_over(listener, sockets)
+
+    def _hand_over(self, listener: str, sockets: Mapping[Bind, socket.socket]) -> None:
+        binds = tuple(sockets)
+        for some in (binds[at : at + FDS_MAX] for at in range(0, len(binds), FDS_MAX)):
+            self._tell(Adopt(listener, some), tuple(sockets[bind] for bind in some))
 
     def release(self, listener: str, binds: tuple[Bind, ...]) -> None:
         """Takes sockets of a listener from it; the supervisor's own copies are closed too."""
@@ -114,11 +125,15 @@ class Worker:
 
     async def watch(self, heard: Heard) -> None:
         """Listens to it, and starts it anew whenever it ends, until it is told to drain."""
-        while True:
+        while not self.stopping:
             born = time.monotonic()
-            self.start()
-            await self._listen(heard)
-            code = await self._ended()
+            try:
+                self.start()
+            except OSError as error:
+                code: object = error.strerror
+            else:
+                await self._listen(heard)
+                code = await self._ended()
             if self.stopping:
                 return
             self.ended += 1
@@ -133,7 +148,10 @@ class Worker:
         async for report in self.channel.reports():
             if report.get("ready"):
                 self.ready.set()
-            heard(self, report)
+            try:
+                heard(self, report)
+            except Exception as error:  # noqa: BLE001 it is watched on: nobody else would replace it
+                event(logging.ERROR, "a report could not be made use of", worker=self.name, why=repr(error))
 
     async def _ended(self) -> int:
         assert self.process is not None

@@ -44,6 +44,10 @@ async def probe(check: HealthCheck, endpoint: Endpoint, source: Source = None) -
         return f"no answer within {check.timeout:g}s"
     except ssl.SSLError as error:
         return f"TLS: {error.reason or error}"
+    except UnicodeError as error:
+        return f"no name that TLS can ask for: {error}"
+    except ValueError as error:
+        return str(error)
     except OSError as error:
         return (os.strerror(error.errno) if error.errno else str(error)).lower()
 

@@ -10,7 +10,7 @@ from random import Random
 
 from lb4.address import Endpoint
 from lb4.affinity import Affinities, AffinitiesOf, own_affinities
-from lb4.model import Backend, Service
+from lb4.model import AdminState, Backend, Service
 from lb4.schedulers.picker import picker_of
 from lb4.schedulers.turn import Turn
 
@@ -23,6 +23,7 @@ class Choice:
     ) -> None:
         """affinities and turn: those of all its workers together."""
         self.service = service
+        self.enabled = frozenset(b.endpoint for b in service.backends if b.admin is AdminState.ENABLED)
         self._random = random
         self._affinities = affinities
         self._affinity: Affinities | None = None

@@ -31,13 +31,22 @@ class Door:
     """One listener's."""
 
     def __init__(
-        self, listener: TerminateListener, choose: Choose, ended: Callable[[], object], ledger: Ledger | None = None
+        self,
+        listener: TerminateListener,
+        choose: Choose,
+        serves: Callable[[Service, Backend], bool],
+        ended: Callable[[], object],
+        ledger: Ledger | None = None,
     ) -> None:
-        """ended: called when a connection has ended. ledger: where those that are in are counted."""
+        """serves: whether a backend that was chosen a while ago may still be gone to.
+
+        ended: called when a connection has ended. ledger: where those that are in are counted.
+        """
         self.listener = listener
         self.choose = choose
         self.ended = ended
         self.secure: Secure = in_the_clear
+        self.serves = serves
         self.admission = Admission(listener.listener, ledger)
         self.refused: Counter[str] = Counter()
 

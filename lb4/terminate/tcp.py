@@ -41,6 +41,8 @@ class Side(asyncio.Protocol):
     transport: asyncio.Transport
     forward: Callable[[bytes], None]
     """Writes to the other side."""
+    outlives = False
+    """Whether the other side goes on after this one has ended what it sends, though it cannot be told."""
 
     def __init__(self, relay: Relay) -> None:
         self.relay = relay
@@ -55,10 +57,11 @@ class Side(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The end of what this side sends; the other direction goes on where the transport can half-close."""
         self.ended = True
-        if self.peer.ended or not self.peer.transport.can_write_eof():
+        if self.peer.ended or not (self.peer.transport.can_write_eof() or self.outlives):
             self.peer.transport.close()
             return False
-        self.peer.transport.write_eof()
+        if self.peer.transport.can_write_eof():
+            self.peer.transport.write_eof()
         # TLS cannot stay half open (asyncio closes it whatever is returned).
         return self.transport.can_write_eof()
 
@@ -82,16 +85,31 @@ class BackendSide(Side):
         super().__init__(relay)
         # A backend that speaks first may do so before the relay has joined the two.
         self.peer = relay.client
+        self.given_up = False
         self.forward = relay.client.transport.write
+
+    def give_up(self) -> None:
+        """It is not joined, and its end is not the client's."""
+        self.given_up = True
+        self.transport.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """See Side."""
+        if not self.given_up:
+            super().connection_lost(error)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Takes the transport."""
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=HIGH_WATER)
+        # What it says before the two are joined may fill the client's buffer, which then pauses it.
+        self.relay.client.peer = self
 
 
 class ClientSide(Side):
     """The connection from the client to the balancer, read until it is known what it opens."""
+
+    outlives = True
 
     def __init__(self, relay: Relay) -> None:
         super().__init__(relay)
@@ -146,6 +164,10 @@ class Relay:
     def arrived(self) -> None:
         """The client's connection is there."""
         self.live.add(self)
+        if self.client.transport.get_extra_info("peername") is None:
+            # It was reset before it was accepted, as probes do it.
+            self.client.transport.abort()
+            return
         self.peer = endpoint_of(self.client.transport, "peername")
         self.target = endpoint_of(self.client.transport, "sockname")
         if not needs_bytes(self.door.listener, self.peer):
@@ -154,6 +176,8 @@ class Relay:
     def opening(self) -> None:
         """Looks whether the bytes so far say what is opened; if so, connects."""
         if self.connecting is not None:
+            # uvloop reads whom connection_made has paused.
+            self.client.transport.pause_reading()
             return
         try:
             self.opened = opened(self.door.listener, self.peer, self.target, self.client.first)
@@ -192,6 +216,10 @@ class Relay:
                 tally.end()
                 side.transport.abort()
                 return
+            if not self.door.serves(service, backend):
+                tally.end()
+                side.give_up()
+                continue
             self.service, self.chosen, self.tally = service.name, backend, tally
             self._join(side, service, what)
             return
@@ -201,7 +229,8 @@ class Relay:
         try:
             async with asyncio.timeout(self.door.listener.connect_timeout or None):
                 return await self._reach(service, backend, client)
-        except (OSError, TimeoutError):
+        except (OSError, ValueError):
+            # ValueError: a DNS name that TLS cannot ask for.
             return None
 
     async def _reach(self, service: Service, backend: Backend, client: Endpoint) -> BackendSide:
@@ -232,13 +261,14 @@ class Relay:
         if service.proxy_protocol:
             side.transport.write(build(service.proxy_protocol, what.client, what.target))
         self.client.connected = True
+        # Before the first bytes are written, since they may fill the backend's buffer, which pauses the client.
+        self.client.transport.resume_reading()
         first, self.client.first = self.client.first[what.taken :], b""
         if first:
             self.client.received += len(first)
             side.transport.write(first)
-        if self.client.ended:
+        if self.client.ended and side.transport.can_write_eof():
             side.transport.write_eof()
-        self.client.transport.resume_reading()
 
     def lost(self, side: Side, error: Exception | None) -> None:
         """One side is gone: the other gets what it is still owed, or a reset where this one was reset."""

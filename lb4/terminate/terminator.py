@@ -63,7 +63,7 @@ class Terminator:
         for name, listener in self._listeners.items():
             if name not in self._doors:
                 ledger = self._shared.ledgers(f"listener {name}")
-                self._doors[name] = Door(listener, self._chooser(name), self._relay_ended.set, ledger)
+                self._doors[name] = Door(listener, self._chooser(name), self._serves, self._relay_ended.set, ledger)
             self._doors[name].change(listener, secure)
         self._choices = {name: self._choice(service) for name, service in part.services.items()}
         for (name, _), accepting in list(self._accepting.items()):
@@ -87,6 +87,7 @@ class Terminator:
 
     def _end_stale(self) -> None:
         """Ends what is open to backends that are disabled, and UDP to those that are down or no more, too."""
+        self._forget_tallies()
         for relay in self._relays():
             found = self._found(relay.service, relay.chosen)
             if found is not None and found.admin is AdminState.DISABLED:
@@ -98,6 +99,15 @@ class Terminator:
                     flow.end()
             owner.judge()
 
+    def _forget_tallies(self) -> None:
+        """Backends come and go without end where DNS names them."""
+        for key, tally in list(self._tallies.items()):
+            _, service, endpoint = key
+            choice = self._choices.get(service)
+            if not tally.active and (choice is None or all(b.endpoint != endpoint for b in choice.service.backends)):
+                del self._tallies[key]
+                self._loads.pop((service, endpoint), None)
+
     def _found(self, service: str, backend: Backend | None) -> Backend | None:
         """The backend as it is now."""
         choice = self._choices.get(service)
@@ -106,7 +116,10 @@ class Terminator:
         return next((each for each in choice.service.backends if each.endpoint == backend.endpoint), None)
 
     async def adopt(self, name: str, bind: Bind, sock: socket.socket) -> None:
-        """Accepts at one more socket."""
+        """Accepts at one more socket; not at one of a listener whose configuration could not be taken."""
+        if name not in self._listeners:
+            sock.close()
+            return
         if self._listeners[name].listener.protocol is Protocol.UDP:
             owner = UdpListener(self._doors[name], self._loop, sock, lambda: self._served(name))
             await self._loop.create_datagram_endpoint(lambda: owner, sock=sock)
@@ -152,11 +165,18 @@ class Terminator:
             if choice is None:
                 return
             for backend in choice.candidates(what.client, self._loop.time(), self._active(choice.service)):
+                if not self._serves(choice.service, backend):
+                    continue
                 tally = self._tally(name, what.service, backend)
                 if not tally.full(choice.service.max_connections):
                     yield choice.service, backend, tally
 
         return choose
+
+    def _serves(self, service: Service, backend: Backend) -> bool:
+        """A connection takes time: what was chosen may be disabled, draining or gone when it comes to it."""
+        now = self._choices.get(service.name)
+        return now is not None and backend.endpoint in now.enabled
 
     def _active(self, service: Service) -> Mapping[Endpoint, int]:
         """Connections to each backend, of all listeners and workers, where the scheduler asks for them."""

@@ -8,6 +8,7 @@ for it, a few at most. With no flow and nobody to open one to, the kernel answer
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 from typing import cast
@@ -121,8 +122,9 @@ class UdpFlow:
 
     def end(self) -> None:
         """Forgets the flow."""
-        if self.owner.flows.pop(self.address, None) is None:
+        if self.owner.flows.get(self.address) is not self:
             return
+        del self.owner.flows[self.address]
         self._admission.ended(self.client.ip)
         self.tally.end()
         if self.transport is not None:
@@ -149,14 +151,18 @@ class UdpListener(asyncio.DatagramProtocol):
         self._sock = sock
         self._served = served
         self._deaf = is_deaf(sock)
+        if self._deaf:
+            # uvloop sends to nobody by a socket that was connected when it was opened.
+            undeafen(sock)
+            self._deaf = False
         host, port = sock.getsockname()[:2]
         self.target = Endpoint(parse_ip(host.partition("%")[0]), port)
         self._opening: set[asyncio.Task[None]] = set()
-        self.judge()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Takes the transport."""
         self.transport = cast(asyncio.DatagramTransport, transport)
+        self.judge()
 
     def error_received(self, exc: Exception) -> None:
         """A client's host says that nobody listens there any more; its flow ends by itself."""
@@ -188,8 +194,10 @@ class UdpListener(asyncio.DatagramProtocol):
         """Hears clients, or lets the kernel tell them that nobody is there. To be asked again after every change."""
         deaf = not self.flows and not self._served()
         if deaf is not self._deaf:
-            (deafen if deaf else undeafen)(self._sock)
-            self._deaf = deaf
+            # An address that this host has no more cannot be connected to; then datagrams are dropped.
+            with contextlib.suppress(OSError):
+                (deafen if deaf else undeafen)(self._sock)
+                self._deaf = deaf
 
     def sweep(self, now: float) -> None:
         """Ends the flows that nobody used for the idle timeout."""

@@ -11,6 +11,8 @@ import ssl
 from collections.abc import Callable
 
 BACKLOG = 4096
+SHUTDOWN = 86400.0
+"""Seconds in which a TLS client may take what is still to be said: whoever takes nothing is ended sooner, as idle."""
 
 
 class Accepting:
@@ -26,7 +28,13 @@ class Accepting:
 
     async def start(self, loop: asyncio.AbstractEventLoop, made: Callable[[], asyncio.Protocol]) -> None:
         """Accepts from a copy of the socket; made: the protocol of one more connection."""
-        self.server = await loop.create_server(made, sock=self.sock.dup(), ssl=self.context, backlog=BACKLOG)
+        self.server = await loop.create_server(
+            made,
+            sock=self.sock.dup(),
+            ssl=self.context,
+            backlog=BACKLOG,
+            ssl_shutdown_timeout=None if self.context is None else SHUTDOWN,
+        )
 
     def stop(self) -> None:
         """Accepts no more; clients that come are kept waiting by the kernel."""

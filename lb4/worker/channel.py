@@ -45,7 +45,9 @@ class ParentEnd:
                 ancillary = []
             except BlockingIOError:
                 # The event loop reads the same socket, and has made it non-blocking.
-                if not select.select([], [self.sock], [], SEND_PATIENCE)[1]:
+                waiting = select.poll()
+                waiting.register(self.sock, select.POLLOUT)
+                if not waiting.poll(SEND_PATIENCE * 1000):
                     raise TimeoutError("the worker does not read") from None
 
     async def reports(self) -> AsyncIterator[Mapping[str, object]]:
@@ -59,8 +61,8 @@ class ParentEnd:
                     continue
                 if isinstance(report, dict):
                     yield report
-        except ConnectionResetError:
-            # It died before it had read all it was told.
+        except (ConnectionResetError, ValueError):
+            # It died before it had read all it was told, or says a line without end.
             return
         finally:
             writer.close()

@@ -59,10 +59,11 @@ class BackendConnections:
 
     def take(self) -> BackendConnection | None:
         """A kept connection, or None."""
-        connection = self._kept.take()
-        if connection is not None:
+        while (connection := self._kept.take()) is not None:
             self._idle.stop(connection)
-        return connection
+            if not connection.is_ending:
+                return connection
+        return None
 
     async def open(self, within: float) -> BackendConnection:
         """A new connection within so many seconds (0: without end). Raises TimeoutError, OSError, ssl.SSLError."""
@@ -76,12 +77,13 @@ class BackendConnections:
                 server_hostname=(self._server_name or str(self._endpoint.ip)) if self._context else None,
                 flags=socket.AI_NUMERICHOST,
             )
-        return connection
-
-    def began(self) -> None:
-        """A connection was made."""
+        # Not in connection_made: uvloop calls no connection_lost where the wait above is cancelled after it.
         self._opened += 1
+        if connection.is_closed:
+            raise ConnectionResetError("the connection ended at once")
+        connection.counted = True
         self.active += 1
+        return connection
 
     def give_back(self, connection: BackendConnection) -> None:
         """The connection's exchange is over and it may serve another."""
@@ -94,7 +96,8 @@ class BackendConnections:
 
     def ended(self, connection: BackendConnection) -> None:
         """The connection is closed, by whomever."""
-        self.active -= 1
+        if connection.counted:
+            self.active -= 1
         self._kept.drop(connection)
         self._idle.stop(connection)
 
@@ -105,6 +108,15 @@ class BackendConnections:
             self._idle.stop(connection)
             connection.close()
 
+    def ending(self, connection: BackendConnection) -> None:
+        """The connection closes once the backend took what was written; one that takes nothing is not waited for."""
+        self._idle.start(connection, monotonic())
+
     def _idle_too_long(self, connection: BackendConnection) -> None:
-        self._kept.drop(connection)
-        connection.close()
+        if not connection.is_closed:
+            self._kept.drop(connection)
+            connection.close()
+        elif connection.takes():
+            self._idle.start(connection, monotonic())
+        else:
+            connection.abort()

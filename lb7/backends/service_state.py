@@ -97,6 +97,7 @@ class ServiceState:
         self.budget = Budget()
         self.waiting: deque[Callable[[], None]] = deque()
         self.in_flight = 0
+        self._letting_go = False
         self.max_connections = 0
         self.max_queued = 0
         self._affinity: Affinity | None = None
@@ -113,6 +114,7 @@ class ServiceState:
             self.backends = {}
         self.model = model
         self._rebuild_backends()
+        self._let_go()
 
     def change(self, service: Service) -> None:
         """The same service with other backends, weights, health or admin states."""
@@ -207,10 +209,19 @@ class ServiceState:
     def release(self) -> None:
         """A request is over: the next that waits may go."""
         self.in_flight -= 1
-        if not self.waiting:
+        if self.waiting:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._letting_go:
+            # Who goes may be refused at once, and release: the loop below goes on with the next, not deeper.
             return
-        while self.waiting and not self.is_full:
-            self.waiting.popleft()()
+        self._letting_go = True
+        try:
+            while self.waiting and not self.is_full:
+                self.waiting.popleft()()
+        finally:
+            self._letting_go = False
 
     def forget(self, waiting: Callable[[], None]) -> None:
         """Who waited waits no more."""

@@ -136,6 +136,9 @@ class Exchange(Outbound):
         assert backend is not None
         assert service is not None
         status = head.status
+        if ended:
+            # The connection is the next exchange's.
+            self._connection = None
         if self.head.section.expects_continue:
             self.plan.continues.stop(self)
         if status >= FAILURE_STATUS:
@@ -150,13 +153,13 @@ class Exchange(Outbound):
         lines = handler.response_head(self, head)
         self.status = status
         self.bytes_out += len(content)
-        if ended:
-            self._connection = None
         self.client.respond(status, head.phrase, lines, length, content, ended, trailers, self.head.minor)
         if ended:
             self._finish()
         else:
             self._wait(handler.idles)
+            if self.client.write_paused:
+                self.pause_response()
 
     def _retries_status(self, status: int) -> bool:
         assert self.service is not None
@@ -192,6 +195,8 @@ class Exchange(Outbound):
         self.bytes_out += len(content)
         self.handler.wholes.stop(self)
         self._wait(self.handler.idles)
+        if self.client.write_paused:
+            self.pause_response()
         self.client.switch_protocol(status, reason, lines, content)
 
     def response_body(self, content: bytes, ended: bool, trailers: Sequence[Field]) -> None:
@@ -269,7 +274,8 @@ class Exchange(Outbound):
 
     def pause_response(self) -> None:
         """The client takes no more just now."""
-        if self._connection is not None:
+        # Before its response began the backend is read on: its silence is measured, and the head is small.
+        if self._connection is not None and self.status:
             self._connection.pause_reading()
 
     def resume_response(self) -> None:
@@ -338,6 +344,8 @@ class Exchange(Outbound):
         self._leave_backend()
         if self._waiting is not None:
             self._waiting.stop(self)
+        if self.head.section.expects_continue:
+            self.plan.continues.stop(self)
         if self.handler.wholes.seconds:
             self.handler.wholes.stop(self)
         if self.service is not None:

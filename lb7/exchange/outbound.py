@@ -37,6 +37,7 @@ class Outbound(Asker):
     service: ServiceState | None = None
     backend: BackendState | None = None
     attempts = 0
+    status = 0
     bytes_in = 0
     is_over = False
     _candidates: Iterator[BackendState] | None = None
@@ -139,6 +140,8 @@ class Outbound(Asker):
         if backend is None:
             self.refuse(otherwise)
             return
+        if self._waiting is not None:
+            self._wait(None)
         self.backend = backend
         self.attempts += 1
         self.attempting = True
@@ -147,7 +150,7 @@ class Outbound(Asker):
         if connection is not None:
             self._send(connection)
         else:
-            self._task = asyncio.ensure_future(self._open(backend))
+            self._open_later(backend)
 
     def _step_ended(self, step: asyncio.Task[None]) -> None:
         """A step that broke, or was taken away, lets nobody pass and leaves nobody waiting."""
@@ -174,7 +177,11 @@ class Outbound(Asker):
         assert self.backend is not None
         self.attempts += 1
         self._wait(None)
-        self._task = asyncio.ensure_future(self._open(self.backend))
+        self._open_later(self.backend)
+
+    def _open_later(self, backend: BackendState) -> None:
+        self._task = asyncio.ensure_future(self._open(backend))
+        self._task.add_done_callback(self._step_ended)
 
     async def _open(self, backend: BackendState) -> None:
         try:
@@ -203,8 +210,7 @@ class Outbound(Asker):
         if len(held) > REPLAY_LIMIT:
             self._held = None
         if self._request_ended:
-            waiting = self._waiting = self.handler.first_bytes
-            waiting.start(self, monotonic() if self.attempts > 1 else self.started)
+            self._wait(self.handler.first_bytes)
             return
         self._wait(self.handler.idles)
         if head.section.expects_continue:
@@ -226,4 +232,4 @@ class Outbound(Asker):
         if self._held is not None and len(self._held) > REPLAY_LIMIT:
             self._held = None
         connection.send_body(content, ended, trailers)
-        self._wait(self.handler.first_bytes if ended and not self._tunnel else self.handler.idles)
+        self._wait(self.handler.idles if self.status or not ended else self.handler.first_bytes)

@@ -36,4 +36,9 @@ class Outbox:
         waiting, self._waiting = self._waiting, []
         for transport, data in waiting:
             if not transport.is_closing():
-                transport.write(data)
+                try:
+                    transport.write(data)
+                except RuntimeError as error:
+                    # One that cannot be written to costs the others nothing.
+                    transport.abort()
+                    self._loop.call_exception_handler({"message": "a write broke", "exception": error})

@@ -22,6 +22,7 @@ class Client(Protocol):
 
     info: ConnectionInfo
     closing: bool
+    write_paused: bool
     trusted: bool
     forwarding: str
 

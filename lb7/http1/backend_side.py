@@ -30,8 +30,8 @@ class BackendConnection(asyncio.Protocol):
     """Bytes to and from one backend."""
 
     __slots__ = (
-        "_asker", "_buffer", "_chunked", "_keep", "_method", "_owner", "_reader", "_sent_all", "_transport",
-        "_tunnel", "_unsent", "answered", "is_closed", "paused", "requests",
+        "_asker", "_buffer", "_chunked", "_full", "_keep", "_method", "_owner", "_reader", "_sent_all", "_transport",
+        "_tunnel", "_unsent", "answered", "counted", "is_closed", "paused", "requests",
     )  # fmt: skip
 
     def __init__(self, owner: BackendConnections) -> None:
@@ -42,10 +42,12 @@ class BackendConnection(asyncio.Protocol):
         self._method = b""
         self._chunked = False
         self._sent_all = True
+        self._full = False
         self._keep = True
         self._tunnel = False
         self.requests = self._unsent = 0
         self.answered = False
+        self.counted = False
         self.is_closed = False
         self.paused = False
 
@@ -53,7 +55,11 @@ class BackendConnection(asyncio.Protocol):
         """See asyncio.Protocol."""
         # uvloop's transports are asyncio's in all but their class.
         self._transport = cast(asyncio.Transport, transport)
-        self._owner.began()
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it is closed, or about to be: its end is told only in a later turn of the loop."""
+        return self.is_closed or self._transport.is_closing()
 
     @property
     def source(self) -> tuple[str, int]:
@@ -101,9 +107,13 @@ class BackendConnection(asyncio.Protocol):
                 content += last_chunk(trailers)
         if content:
             self._owner.outbox.write(self._transport, content)
-        if ended and self._tunnel and self._transport.can_write_eof():
-            self._owner.outbox.flush()
-            self._transport.write_eof()
+        if ended and self._tunnel:
+            if self._transport.can_write_eof():
+                self._owner.outbox.flush()
+                self._transport.write_eof()
+            else:
+                # TLS cannot end one half: the backend hears of the end by the end of both.
+                self.close()
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -182,7 +192,7 @@ class BackendConnection(asyncio.Protocol):
         self._chunked = False
         if self.paused:
             self.resume_reading()
-        if self._keep and self._sent_all and not self.is_closed:
+        if self._keep and self._sent_all and not self._full and not self.is_closed:
             self._owner.give_back(self)
         else:
             self.close()
@@ -218,11 +228,13 @@ class BackendConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol."""
+        self._full = True
         if self._asker is not None:
             self._asker.pause_request()
 
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""
+        self._full = False
         if self._asker is not None:
             self._asker.resume_request()
 
@@ -241,7 +253,7 @@ class BackendConnection(asyncio.Protocol):
         self._asker = None
         if asker is None:
             return
-        if exc is None and reader is not None and not reader.ended and reader.finish():
+        if exc is None and not self._tunnel and reader is not None and not reader.ended and reader.finish():
             asker.response_body(b"", True, NO_TRAILERS)
             return
         how = "closed" if exc is None else f"{exc}"
@@ -252,6 +264,8 @@ class BackendConnection(asyncio.Protocol):
         self.is_closed = True
         self._owner.outbox.flush()
         self._transport.close()
+        if self._transport.get_write_buffer_size():
+            self._owner.ending(self)
 
     def abort(self) -> None:
         """Ends it now."""

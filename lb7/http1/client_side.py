@@ -44,7 +44,7 @@ class ClientConnection(ByteSide):
     """Bytes to and from one client."""
 
     __slots__ = (
-        "_buffer", "_chunked", "_content", "_half_closed", "_listener", "_needs_linger", "_pumping", "_reader",
+        "_buffer", "_chunked", "_content", "_eof", "_half_closed", "_listener", "_needs_linger", "_pumping", "_reader",
         "_tunnel", "_waiting", "admitted", "closing", "exchange", "forwarding", "info", "requests", "trusted",
     )  # fmt: skip
 
@@ -58,7 +58,7 @@ class ClientConnection(ByteSide):
         self.closing = False
         self._needs_linger = False
         self._chunked = False
-        self._pumping = self._half_closed = False
+        self._pumping = self._half_closed = self._eof = False
         self._tunnel = False
         self._waiting: Deadlines[ClientConnection] | None = None
         self.requests = 0
@@ -68,6 +68,11 @@ class ClientConnection(ByteSide):
         """See asyncio.Protocol."""
         super().connection_made(transport)
         listener = self._listener
+        if transport.get_extra_info("peername") is None:
+            # It was reset before it was looked at: nobody is there any more.
+            self.closing = True
+            self.abort()
+            return
         self.info: ConnectionInfo = listener.describe(self._transport)
         self.trusted, self.forwarding = listener.forwarding_of(self.info)
         denial = listener.opened(self)
@@ -126,7 +131,8 @@ class ClientConnection(ByteSide):
         self._buffer = data[end + 4 :]
         section = head.section
         self.requests += 1
-        self.closing = not section.keep or self.requests == plan.limits.requests or self._listener.draining
+        limit = plan.limits.requests
+        self.closing = not section.keep or (limit is not None and self.requests >= limit) or self._listener.draining
         self._wait(None)
         exchange = self.exchange = Exchange(self, self._listener, plan, head)
         if section.length == 0:
@@ -237,8 +243,9 @@ class ClientConnection(ByteSide):
             content = chunked_content(content, ended, trailers)
         if content and not self.is_closed:
             self._outbox.write(self._transport, content)
-        if ended and self._tunnel:
-            self.half_close()
+        if ended and self._tunnel and not self.half_close() and not self.is_closed:
+            # TLS cannot end one half: the client hears of the end by the end of both.
+            self.close()
 
     def switch_protocol(self, status: int, reason: bytes, lines: bytes, content: bytes) -> None:
         """Sends a 101, or the 200 of CONNECT; from now on what the client sends is a body without end."""
@@ -246,22 +253,27 @@ class ClientConnection(ByteSide):
         self._tunnel = self.closing = True
         self._reader = reader_of(UNTIL_CLOSE)
         rest, self._buffer = self._buffer, b""
+        self._half_closed = False
+        self.resume_reading()
         if rest:
             self._body(rest)
+        if self._eof and self.exchange is not None:
+            self.exchange.request_body(b"", True, ())
 
     def finished(self) -> None:
         """The exchange is over and its response sent."""
         self.exchange = None
         if self.is_closed:
             return
-        if self.closing:
+        if self.closing or (self._listener.draining and not self._buffer):
+            self.closing = True
             self._end()
             return
         if not self.write_paused:
             self.resume_reading()
         if self._buffer or self._half_closed:
             self._pump()
-        if self.exchange is None and not self.closing:
+        if self.exchange is None and not self.closing and self._waiting is None:
             self._wait(self._listener.plan.idles)
 
     def cut_off(self) -> None:
@@ -292,6 +304,9 @@ class ClientConnection(ByteSide):
             self._wait(self._listener.plan.lingers)
         else:
             self.close()
+            if self._transport.get_write_buffer_size() or not self._transport.can_write_eof():
+                # TLS also waits for the client's own farewell.
+                self._wait(self._listener.plan.idles)
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol."""
@@ -315,6 +330,7 @@ class ClientConnection(ByteSide):
         exchange = self.exchange
         if exchange is None or not self._transport.can_write_eof():
             return False
+        self._eof = True
         if self._tunnel:
             exchange.request_body(b"", True, ())
         elif self._reader is not None:
@@ -340,8 +356,20 @@ class ClientConnection(ByteSide):
             self.close()
 
     def idle_too_long(self) -> None:
-        """No request came for too long."""
-        self._end()
+        """No request came for too long, or a client does not take the end of what was written."""
+        if not self._transport.is_closing():
+            self._end()
+        elif self.takes():
+            self._wait(self._listener.plan.idles)
+        else:
+            self.abort()
+
+    def lingered_long(self) -> None:
+        """The time to read an answer is over, but for a slow client that still takes it."""
+        if self.takes():
+            self._wait(self._listener.plan.lingers)
+        else:
+            self.abort()
 
     def drain(self) -> None:
         """Closes when idle; else with the next answer."""

@@ -63,6 +63,9 @@ def parse_request_head(block: bytes, limits: HttpLimits) -> RequestHead:
     host = section.host
     if target[0] != SLASH or method == b"CONNECT":
         target, host = _other_target(method, target, host)
+    if method == b"CONNECT" and section.length:
+        # RFC 9110 section 9.3.6: content of CONNECT has no meaning; what follows the head is the tunnel's.
+        raise bad("CONNECT with a body")
     return RequestHead(method, target, host, section, 1 if minor == b"1" else 0)
 
 

@@ -52,23 +52,6 @@ class Servers:
         return await self.start(handle)
 
 
-@pytest.fixture
-async def servers():
-    all_of_them = Servers()
-    yield all_of_them
-    for server in all_of_them.open:
-        server.close()
-        await server.wait_closed()
-
-
-@pytest.fixture
-async def terminator():
-    one = Terminator(asyncio.get_running_loop())
-    yield one
-    await one.drain(0)
-    await asyncio.sleep(0)
-
-
 async def listening(terminator: Terminator, *services: Service, protocol=Protocol.TCP, **more) -> tuple[str, int]:
     kind = socket.SOCK_STREAM if protocol is Protocol.TCP else socket.SOCK_DGRAM
     sock = bound(kind)
@@ -229,7 +212,7 @@ async def test_udp_flows_keep_their_backend_and_their_answers(terminator):
     for _ in range(2):
         with bound(socket.SOCK_DGRAM) as client:
             for data in (b"a", b"b"):
-                await loop.sock_sendto(client, data, address)
+                client.sendto(data, address)
                 answers.append(await asyncio.wait_for(loop.sock_recv(client, 100), 5))
     assert answers == [b"one:a", b"one:b", b"two:a", b"two:b"]
     rows = terminator.statistics()["backends"]
