@@ -14,7 +14,7 @@ from lb7.access_log import AccessLogFile, Format, json_line, template
 from lb7.auth.gate import Gates
 from lb7.backends.service_state import ServiceState
 from lb7.exchange.deadlines import Deadlines
-from lb7.exchange.handler import Handler, Waits
+from lb7.exchange.handler import HANDLERS, Waits
 from lb7.exchange.outbound import Outbound
 from lb7.files import Files
 from lb7.http1.client_side import ClientConnection
@@ -68,7 +68,7 @@ class Planner:
         gates = Gates([route.auth for route in routes], files)
         log = self._log(model.access_log)
         handlers = {
-            route.number: Handler(
+            route.number: HANDLERS[type(route.action)](
                 route,
                 _weighted(route, services),
                 gates.of(route.auth),

@@ -6,7 +6,8 @@ fields are changed, and does no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Sequence
 from ipaddress import ip_address
 from random import random
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,7 @@ class Waits:
         self.wholes = wholes
 
 
-class Handler:
+class Handler(ABC):
     """What happens to the requests of one route."""
 
     def __init__(
@@ -80,8 +81,7 @@ class Handler:
         self.retries_status = any(condition.isdigit() for condition in route.retries.on)
         self.places: dict[str, str] = {}
         self._outgoing = Outgoing(route, request_id_header, forwarded)
-        # A function, not a method of this handler, which would hold itself and never be freed (see lb7/worker.py).
-        self._deed = DEEDS[type(route.action)]
+        self.action: Any = route.action
         self._plain_response = not route.response_headers
 
     def authenticate(self, gate: Authenticator, exchange: Exchange) -> Awaitable[None] | None:
@@ -95,55 +95,13 @@ class Handler:
         _agreed(exchange, answer)
         return None
 
+    @abstractmethod
     def act(self, exchange: Exchange) -> None:
         """Does what the route says. Raises Refused."""
-        self._deed(self, self.route.action, exchange)
-
-    def _respond(self, action: Respond, exchange: Exchange) -> None:
-        exchange.answer(action.status, phrase(action.status), self._own_lines(action.headers), action.body)
-
-    def _redirect(self, action: Redirect, exchange: Exchange) -> None:
-        scheme = exchange.client.info.scheme
-        url = location(action, self.route.match, scheme, exchange.host, exchange.target).encode("latin-1", "replace")
-        exchange.answer(action.status, phrase(action.status), self._own_lines([(b"Location", url)]), b"")
 
     def _own_lines(self, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
         fields: Sequence[Field] = [Field(name, value) for name, value in headers]
         return b"".join([field.line for field in apply_changes(fields, self.route.response_headers)])
-
-    def _forward(self, action: Forward, exchange: Exchange) -> None:
-        service = self.services[0][1] if len(self.services) == 1 else self._split()
-        target = exchange.target
-        if action.rewrite.path_prefix is not None:
-            target = rewritten_target(action.rewrite, self.route.match, target)
-        key = b""
-        preferred = None
-        if service.needs_key:
-            key, preferred = self._key(exchange, service)
-        head = self._outgoing.head(exchange, target)
-        exchange.forward(service, head, service.candidates(key, exchange.started, preferred))
-
-    def _split(self) -> ServiceState:
-        drawn = random() * self.services[-1][0]
-        return next(service for upper, service in self.services if drawn < upper)
-
-    def _key(self, exchange: Exchange, service: ServiceState) -> tuple[bytes, BackendState | None]:
-        """What identifies the client to the service, and the backend that it had."""
-        affinity = service.model.service.affinity
-        section, client = exchange.head.section, exchange.client
-        address = packed(exchange.client_address)
-        if affinity is None:
-            return address, None
-        if affinity.key == "cookie":
-            name = affinity.name.encode()
-            had = service.of_cookie(cookie_value(section.values(b"cookie"), name))
-            exchange.affinity = (name, had, client.info.scheme == "https")
-            return address, had
-        key = address if affinity.key == "client-ip" else section.get(affinity.name.lower().encode())
-        if key is None or service.table is None:
-            return address, None
-        exchange.affinity_key = key
-        return key, service.of_endpoint(service.table.backend_of(key, exchange.started))
 
     def response_head(self, exchange: Exchange, head: ResponseHead) -> bytes:
         """The field lines of the backend's response as the client gets them, without framing."""
@@ -173,12 +131,73 @@ class Handler:
         return found
 
 
-DEEDS: dict[type, Callable[[Handler, Any, Exchange], None]] = {
-    Forward: Handler._forward,
-    Respond: Handler._respond,
-    Redirect: Handler._redirect,
-}
-"""What is done for each kind of action."""
+class Forwarding(Handler):
+    """The route leads to a service, or to one of several."""
+
+    action: Forward
+
+    def act(self, exchange: Exchange) -> None:
+        """See Handler."""
+        service = self.services[0][1] if len(self.services) == 1 else self._split()
+        target = exchange.target
+        if self.action.rewrite.path_prefix is not None:
+            target = rewritten_target(self.action.rewrite, self.route.match, target)
+        key = b""
+        preferred = None
+        if service.needs_key:
+            key, preferred = self._key(exchange, service)
+        head = self._outgoing.head(exchange, target)
+        exchange.forward(service, head, service.candidates(key, exchange.started, preferred))
+
+    def _split(self) -> ServiceState:
+        drawn = random() * self.services[-1][0]
+        return next(service for upper, service in self.services if drawn < upper)
+
+    def _key(self, exchange: Exchange, service: ServiceState) -> tuple[bytes, BackendState | None]:
+        """What identifies the client to the service, and the backend that it had."""
+        affinity = service.model.service.affinity
+        section, client = exchange.head.section, exchange.client
+        address = packed(exchange.client_address)
+        if affinity is None:
+            return address, None
+        if affinity.key == "cookie":
+            name = affinity.name.encode()
+            had = service.of_cookie(cookie_value(section.values(b"cookie"), name))
+            exchange.affinity = (name, had, client.info.scheme == "https")
+            return address, had
+        key = address if affinity.key == "client-ip" else section.get(affinity.name.lower().encode())
+        if key is None or service.table is None:
+            return address, None
+        exchange.affinity_key = key
+        return key, service.of_endpoint(service.table.backend_of(key, exchange.started))
+
+
+class Responding(Handler):
+    """The route answers by itself."""
+
+    action: Respond
+
+    def act(self, exchange: Exchange) -> None:
+        """See Handler."""
+        action = self.action
+        exchange.answer(action.status, phrase(action.status), self._own_lines(action.headers), action.body)
+
+
+class Redirecting(Handler):
+    """The route sends the client elsewhere."""
+
+    action: Redirect
+
+    def act(self, exchange: Exchange) -> None:
+        """See Handler."""
+        scheme, status = exchange.client.info.scheme, self.action.status
+        there = location(self.action, self.route.match, scheme, exchange.host, exchange.target)
+        lines = self._own_lines([(b"Location", there.encode("latin-1", "replace"))])
+        exchange.answer(status, phrase(status), lines, b"")
+
+
+HANDLERS: dict[type, type[Handler]] = {Forward: Forwarding, Respond: Responding, Redirect: Redirecting}
+"""The handler of each kind of action."""
 
 
 def packed(address: str) -> bytes:

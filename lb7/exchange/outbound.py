@@ -210,7 +210,9 @@ class Outbound(Asker):
         if len(held) > REPLAY_LIMIT:
             self._held = None
         if self._request_ended:
-            self._wait(self.handler.first_bytes)
+            # Nothing else is waited for: `_attempt` has seen to that.
+            waiting = self._waiting = self.handler.first_bytes
+            waiting.start(self, monotonic())
             return
         self._wait(self.handler.idles)
         if head.section.expects_continue:

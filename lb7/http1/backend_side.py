@@ -59,7 +59,7 @@ class BackendConnection(asyncio.Protocol):
     @property
     def is_ending(self) -> bool:
         """Whether it is closed, or about to be: its end is told only in a later turn of the loop."""
-        return self.is_closed or self._transport.is_closing()
+        return self._transport.is_closing()
 
     @property
     def source(self) -> tuple[str, int]:
