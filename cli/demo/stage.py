@@ -52,12 +52,13 @@ class Stage:
         return json.loads(done.stdout or b"null")
 
     def run(self, path: Path) -> None:
-        """Starts `lbctl run` in the balancer, and returns when it answers."""
-        log = (self.directory / "run.log").open("ab")
-        with log:
+        """Starts `lbctl run` in the balancer, and returns when it is ready: all workers serve, names are looked up."""
+        log = self.directory / "run.log"
+        with log.open("ab") as output:
+            said = output.tell()
             command = self._command("run", str(path))
-            self._runs.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
-        self.until(lambda: self.lbctl("status") and (self.directory / "run" / "control.sock").exists())
+            self._runs.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output))
+        self.until(lambda: b" ready " in log.read_bytes()[said:])
 
     def _command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "cli.demo.enter", self.prefix, BALANCER, sys.executable, "-m", "cli", *arguments]

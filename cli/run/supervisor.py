@@ -85,6 +85,8 @@ class Supervisor:
         await self._apply()
         await self._control.start()
         await self._ready_or_ending()
+        # Workers answer in order: with this they have taken up what they were told meanwhile, as addresses of names.
+        await self._statistics()
         event(logging.INFO, "ready", file=self.path, pid=os.getpid())
         notify(self._context.environment, "READY=1", f"MAINPID={os.getpid()}")
         self._spawn(self._signs_of_life())
