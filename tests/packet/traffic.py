@@ -55,7 +55,8 @@ def tcp_server(
                 connection, _ = listening.accept()
             except OSError:
                 return
-            connection.settimeout(SECONDS)
+            # A client may be silent while lbctl is started anew, which takes long in an emulated machine.
+            connection.settimeout(20 * SECONDS)
             threading.Thread(target=one, args=(connection,), daemon=True).start()
 
     thread = threading.Thread(target=accept, daemon=True)
