@@ -23,6 +23,7 @@ class Choice:
     ) -> None:
         """affinities and turn: those of all its workers together."""
         self.service = service
+        self.known = frozenset(b.endpoint for b in service.backends)
         self.enabled = frozenset(b.endpoint for b in service.backends if b.admin is AdminState.ENABLED)
         self._random = random
         self._affinities = affinities

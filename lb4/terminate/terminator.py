@@ -104,7 +104,7 @@ class Terminator:
         for key, tally in list(self._tallies.items()):
             _, service, endpoint = key
             choice = self._choices.get(service)
-            if not tally.active and (choice is None or all(b.endpoint != endpoint for b in choice.service.backends)):
+            if not tally.active and (choice is None or endpoint not in choice.known):
                 del self._tallies[key]
                 self._loads.pop((service, endpoint), None)
 

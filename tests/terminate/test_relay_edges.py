@@ -18,15 +18,20 @@ from tests.terminate.test_terminate import LOOPBACK, Answering, bound, echo, lis
 RST = struct.pack("ii", 1, 0)
 
 
-async def test_client_is_not_read_while_connecting(terminator, servers, monkeypatch):
-    """While the backend is being connected to, the client's bytes must wait in the kernel."""
+def connecting_takes(monkeypatch, seconds):
+    """Every connection to a backend takes so long."""
     reach = tcp.Relay._reach
 
     async def slowly(self, *words):
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(seconds)
         return await reach(self, *words)
 
     monkeypatch.setattr(tcp.Relay, "_reach", slowly)
+
+
+async def test_client_is_not_read_while_connecting(terminator, servers, monkeypatch):
+    """While the backend is being connected to, the client's bytes must wait in the kernel."""
+    connecting_takes(monkeypatch, 1.0)
     address = await listening(terminator, service(await servers.start(echo)))
     with socket.create_connection(address) as sock:
         sock.setblocking(False)
@@ -49,13 +54,7 @@ async def test_backpressure_survives_the_join(terminator, servers, monkeypatch):
         await stuck.wait()
         writer.transport.abort()
 
-    reach = tcp.Relay._reach
-
-    async def slowly(self, *words):
-        await asyncio.sleep(0.3)
-        return await reach(self, *words)
-
-    monkeypatch.setattr(tcp.Relay, "_reach", slowly)
+    connecting_takes(monkeypatch, 0.3)
     address = await listening(terminator, service(await servers.start(deaf)))
     with socket.create_connection(address) as sock:
         sock.setblocking(False)
@@ -149,13 +148,7 @@ async def test_backend_that_speaks_first_is_paused(terminator, monkeypatch):
 
 async def test_disabled_while_connecting(terminator, servers, monkeypatch):
     """A backend that is disabled while it is connected to gets no connection."""
-    reach = tcp.Relay._reach
-
-    async def slowly(self, *words):
-        await asyncio.sleep(0.5)
-        return await reach(self, *words)
-
-    monkeypatch.setattr(tcp.Relay, "_reach", slowly)
+    connecting_takes(monkeypatch, 0.5)
     end = await servers.start(echo)
     address = await listening(terminator, service(end))
     reader, writer = await asyncio.open_connection(*address)

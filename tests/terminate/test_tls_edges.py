@@ -21,6 +21,19 @@ from tests.terminate.test_terminate_tls import FILES, server_context
 RST = struct.pack("ii", 1, 0)
 
 
+async def connected_by_tls(terminator, server, name):
+    """A client of a listener whose backend is this server, asked for by a name."""
+    backend = Backend(Endpoint(LOOPBACK, server.sockets[0].getsockname()[1]))
+    tls = BackendTls(ca="ca", server_name=name)
+    sock = bound()
+    bind = Bind(LOOPBACK, sock.getsockname()[1], sock.getsockname()[1])
+    listener = TerminateListener(Listener("l", (bind,), Protocol.TCP, Mode.TERMINATE, "s"))
+    part = TerminatePart((listener,), {"s": Service("s", (backend,), tls=tls)}, {}, {"s": BackendTlsFiles(tls, FILES)})
+    await terminator.configure(part, {}, to_backends(part))
+    await terminator.adopt("l", bind, sock)
+    return await asyncio.open_connection("127.0.0.1", bind.first)
+
+
 async def test_sweep_survives(terminator, servers):
     """A backend by TLS has ended, its client takes nothing: the sweep must end it, and go on."""
 
@@ -68,19 +81,7 @@ async def test_half_close_to_a_tls_backend(terminator, late, servers):
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server_context())
-    backend = Backend(Endpoint(LOOPBACK, server.sockets[0].getsockname()[1]))
-    tls = BackendTls(ca="ca", server_name="a.test")
-    sock = bound()
-    bind = Bind(LOOPBACK, sock.getsockname()[1], sock.getsockname()[1])
-    part = TerminatePart(
-        (TerminateListener(Listener("l", (bind,), Protocol.TCP, Mode.TERMINATE, "s")),),
-        {"s": Service("s", (backend,), tls=tls)},
-        {},
-        {"s": BackendTlsFiles(tls, FILES)},
-    )
-    await terminator.configure(part, {}, to_backends(part))
-    await terminator.adopt("l", bind, sock)
-    reader, writer = await asyncio.open_connection("127.0.0.1", bind.first)
+    reader, writer = await connected_by_tls(terminator, server, "a.test")
     writer.write(b"hello\n")
     await asyncio.sleep(late)
     writer.write_eof()
@@ -98,19 +99,7 @@ async def test_half_close_to_a_tls_backend(terminator, late, servers):
 
 async def test_a_defect_while_connecting_resets_the_client(terminator):
     server = await asyncio.start_server(echo, "127.0.0.1", 0, ssl=server_context())
-    backend = Backend(Endpoint(LOOPBACK, server.sockets[0].getsockname()[1]))
-    tls = BackendTls(ca="ca", server_name="a..test")
-    sock = bound()
-    bind = Bind(LOOPBACK, sock.getsockname()[1], sock.getsockname()[1])
-    part = TerminatePart(
-        (TerminateListener(Listener("l", (bind,), Protocol.TCP, Mode.TERMINATE, "s")),),
-        {"s": Service("s", (backend,), tls=tls)},
-        {},
-        {"s": BackendTlsFiles(tls, FILES)},
-    )
-    await terminator.configure(part, {}, to_backends(part))
-    await terminator.adopt("l", bind, sock)
-    reader, writer = await asyncio.open_connection("127.0.0.1", bind.first)
+    reader, writer = await connected_by_tls(terminator, server, "a..test")
     writer.write(b"hello\n")
     try:
         got = await asyncio.wait_for(reader.read(), 2)
