@@ -149,7 +149,7 @@ def test_a_refused_apply_leaves_no_deadline(lb: Balancer) -> None:
         lb.do("confirm")
 
 
-def until(true: object, seconds: float = 10) -> bool:
+def until(true: object, seconds: float = 60) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if true():  # type: ignore[operator]
