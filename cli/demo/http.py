@@ -9,6 +9,7 @@ import http.client
 import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 from cli.demo.scene import Report
 from cli.demo.stage import Stage, request
@@ -46,6 +47,8 @@ def play(stage: Stage) -> Report:
     """Plays the scene."""
     report = Report("http", "Layer 7: the balancer reads every request")
     stage.run(stage.write(CONFIGURATION))
+    # Names that a slow machine has not looked up yet do not keep lbctl from being ready.
+    stage.until(lambda: len({backend["name"] for backend in _backends(stage)}) == len(BACKENDS))
     connection = stage.connect(TARGET)
     before = _requests(stage)
     _cases(report, connection)
@@ -76,7 +79,13 @@ def _turns(report: Report, connection: http.client.HTTPConnection) -> None:
     )
 
 
+def _backends(stage: Stage) -> list[Mapping[str, Any]]:
+    """What status says of the addresses that were found."""
+    (service,) = stage.lbctl("status")["services"]
+    found: list[Mapping[str, Any]] = service["backends"]
+    return found
+
+
 def _requests(stage: Stage) -> int:
     """How many requests the balancer passed on so far."""
-    (service,) = stage.lbctl("status")["services"]
-    return sum(int(backend["connections"]["total"]) for backend in service["backends"])
+    return sum(int(backend["connections"]["total"]) for backend in _backends(stage))

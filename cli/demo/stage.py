@@ -52,13 +52,14 @@ class Stage:
         return json.loads(done.stdout or b"null")
 
     def run(self, path: Path) -> None:
-        """Starts `lbctl run` in the balancer, and returns when it is ready: all workers serve, names are looked up."""
+        """Starts `lbctl run` in the balancer, and returns when it is ready: all workers serve. Raises OSError."""
         log = self.directory / "run.log"
         with log.open("ab") as output:
             said = output.tell()
             command = self._command("run", str(path))
             self._runs.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output))
-        self.until(lambda: b" ready " in log.read_bytes()[said:])
+        if not self.until(lambda: b" ready " in log.read_bytes()[said:]):
+            raise OSError(f"lbctl run was not ready in {PATIENCE:g} s; it said: {log.read_text()[said:].strip()}")
 
     def _command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "cli.demo.enter", self.prefix, BALANCER, sys.executable, "-m", "cli", *arguments]

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def lbctl(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([LBCTL, *arguments], capture_output=True, text=True, check=False, timeout=90)
+    return subprocess.run([LBCTL, *arguments], capture_output=True, text=True, check=False, timeout=300)
 
 
 @pytest.mark.parametrize("scene", ["keepalive", "http"])
@@ -91,5 +91,5 @@ def test_a_checkout_that_only_root_can_read(scene: str, tmp_path: Path) -> None:
     for package in (ROOT / "lb4", ROOT / "lb7", ROOT / "cli", Path(dns.__path__[0])):
         shutil.copytree(package, tmp_path / package.name, ignore=shutil.ignore_patterns("__pycache__"))
     command = [sys.executable, "-m", "cli", "demo", scene]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=90)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
