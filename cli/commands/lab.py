@@ -45,16 +45,21 @@ def lab() -> None:
 def up() -> None:
     """Build the lab, its servers running. A lab that is there is built anew."""
     require_root("lab up")
-    from cli.lab import build, place, servers
+    from cli.lab import build, interruption, place, servers
 
-    place.clear(place.LAB)
-    build.up(place.LAB)
-    place.prepare(place.LAB)
     sample = place.directory(place.LAB) / "lb.yaml"
-    sample.write_text(SAMPLE)
     # The servers live on: whoever reads this command's streams to their end must not wait for them.
-    with Path(os.devnull).open("wb") as nowhere:
-        servers.start(place.LAB, log=nowhere)
+    with interruption.held(), Path(os.devnull).open("wb") as nowhere:
+        place.clear(place.LAB)
+        try:
+            build.up(place.LAB)
+            place.prepare(place.LAB)
+            sample.write_text(SAMPLE)
+            servers.start(place.LAB, log=nowhere)
+        except (OSError, servers.ServerFailed) as error:
+            build.down(place.LAB)
+            place.clear(place.LAB)
+            raise OperationError(f"the lab could not be built: {error}") from None
     present(document(sample), text)
 
 

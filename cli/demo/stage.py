@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cli.lab import build, namespaces, place, servers
+from cli.lab import build, interruption, namespaces, place, servers
 from cli.lab.plan import BALANCER, CLIENT
 
 PATIENCE = 60.0
@@ -129,13 +129,15 @@ def stage(scene: str) -> Iterator[Stage]:
     """A stage for one scene of this process."""
     prefix = f"lbctl-demo-{os.getpid()}-{scene}-"
     try:
-        build.up(prefix)
-        place.prepare(prefix)
-        made = Stage(prefix)
+        with interruption.held():
+            build.up(prefix)
+            place.prepare(prefix)
+            made = Stage(prefix)
         try:
             yield made
         finally:
             made.close()
     finally:
-        build.down(prefix)
-        place.clear(prefix)
+        with interruption.held():
+            build.down(prefix)
+            place.clear(prefix)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyroute2 import IPRoute
+from pyroute2 import IPRoute, NetlinkError
 
 from cli.lab import namespaces, offload
 from cli.lab.plan import (
@@ -50,7 +50,7 @@ class Names:
 
 
 def up(prefix: str, offloads: bool = False) -> None:
-    """Makes the lab. What stood under these names before is taken down first. Raises OSError without root."""
+    """Makes the lab. What stood under these names before is taken down first. Raises OSError."""
     down(prefix)
     lab = Names(prefix)
     for node in NODES:
@@ -78,9 +78,12 @@ def is_up(prefix: str) -> bool:
 
 @contextmanager
 def routing(namespace: str) -> Iterator[IPRoute]:
-    """A route netlink socket of the namespace."""
-    with namespaces.inside(namespace), IPRoute() as route:
-        yield route
+    """A route netlink socket of the namespace. Raises OSError for what the kernel refuses."""
+    try:
+        with namespaces.inside(namespace), IPRoute() as route:
+            yield route
+    except NetlinkError as error:
+        raise OSError(error.code, f"{namespace}: {error.args[1]}") from error
 
 
 def write_sysctl(namespace: str, key: str, value: str) -> None:

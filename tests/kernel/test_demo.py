@@ -46,12 +46,13 @@ def test_every_claim_is_told_plainly_in_a_pipe() -> None:
         assert words in done.stdout
 
 
+@pytest.mark.parametrize("made", range(1, len(NODES) + 1))
 @pytest.mark.parametrize("ended_by", [signal.SIGTERM, signal.SIGINT])
-def test_nothing_of_a_demo_is_left_when_it_is_ended(ended_by: signal.Signals) -> None:
+def test_nothing_of_a_demo_is_left_when_it_is_ended(ended_by: signal.Signals, made: int) -> None:
     process = subprocess.Popen([LBCTL, "demo", "nat"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     prefix = f"lbctl-demo-{process.pid}-"
     deadline = time.monotonic() + 20
-    while len(namespaces.names(prefix)) < len(NODES) and time.monotonic() < deadline:
+    while len(namespaces.names(prefix)) < made and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(ended_by)
     assert process.communicate(timeout=60)[1].strip() == b""
