@@ -88,12 +88,12 @@ def _remembered(context: Context, found: InForce, overrides: Overrides) -> InFor
     context.state.save_overrides(overrides)
     try:
         after = wanted(context, found.configuration.balancer)
-        changed = commit(context, table_of(context, after))
+        commit(context, table_of(context, after))
     except BaseException:
         context.state.save_overrides(old)
         raise
-    if changed.transaction:
-        settle(context, [found.balancer], after)
+    # Also where the kernel's table stays as it is: a draining backend is in no turn, and still has flows to end.
+    settle(context, [found.balancer], after)
     return replace(found, balancer=after)
 
 

@@ -194,6 +194,20 @@ def test_disabling_ends_flows_and_draining_does_not(lb: Balancer) -> None:
             asked(first["server1"])
 
 
+@pytest.mark.parametrize("before", [("drain", {}), ("weight", {"weight": 0})])
+def test_disabling_what_takes_no_new_flow_ends_those_it_has(lb: Balancer, before: tuple[str, dict[str, int]]) -> None:
+    """The kernel's table is the same before and after."""
+    lb.apply(WEB)
+    with lb.connected() as one, lb.connected() as two:
+        first = {asked(one): one, asked(two): two}
+        lb.do(before[0], service="web", backend=FIRST, **before[1])
+        assert asked(first["server0"]) == "server0"
+        lb.do("disable", service="web", backend=FIRST)
+        with pytest.raises(OSError, match=r"reset|timed out"):
+            asked(first["server0"])
+        assert asked(first["server1"]) == "server1"
+
+
 def test_weight(lb: Balancer) -> None:
     lb.apply(WEB)
     assert lb.do("weight", service="web", backend=FIRST, weight=3)["weight"] == 3
