@@ -6,7 +6,7 @@ next apply finishes what was begun.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from cli.operations.context import Context
 from cli.operations.documents import ApplyDocument
 from cli.operations.error import OperationError
 from cli.operations.plan import balancer_before, change_documents, override_documents
-from cli.operations.transition import commit, difference, settle, table_of
+from cli.operations.transition import Unsettled, ask_for_flows, commit, difference, settle, table_of
 from cli.operations.wanted import configured, relevant, wanted
 from cli.operations.warn import warnings_of
 from cli.state import Remembered
@@ -36,17 +36,22 @@ def apply(context: Context, *, path: str, text: str, confirm: float | None = Non
     configuration = configured(remembered)
     with context.state.locked():
         confirmation.refuse_while_pending(context)
+        befores = recover(context, configuration)
         with confirmation.awaited(context, confirm):
-            return bring_into_force(context, remembered, configuration, confirm)
+            return bring_into_force(context, remembered, configuration, befores, confirm)
 
 
 def bring_into_force(
-    context: Context, remembered: Remembered, configuration: Configuration, confirm: float | None = None
+    context: Context,
+    remembered: Remembered,
+    configuration: Configuration,
+    befores: Sequence[Balancer],
+    confirm: float | None = None,
 ) -> ApplyDocument:
-    """The same for a configuration that was validated, under the lock of the state directory."""
+    """The same for a configuration that was validated, under the lock of the state directory. befores: see recover."""
     after = wanted(context, configuration.balancer)
     table = table_of(context, after)
-    befores = recover(context, configuration)
+    ask_for_flows(context, (*befores, after))
     if context.runtime is not None:
         context.runtime.prepare(configuration)
     with remembering(context, remembered):
@@ -72,6 +77,9 @@ def remembering(context: Context, remembered: Remembered) -> Iterator[None]:
     context.state.begin(remembered)
     try:
         yield
+    except Unsettled:
+        context.state.finish()
+        raise
     except BaseException:
         context.state.abandon()
         raise

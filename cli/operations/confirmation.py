@@ -14,22 +14,25 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from cli.operations.context import Context
 from cli.operations.error import OperationError
+from cli.state import written
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
     """The waiting process, when it was started (clock ticks since boot, which tell it from a later one of the same
-    id), and when it acts, on the monotonic clock.
+    id), and when it acts, on the monotonic clock. before: a digest of what was in force when it began to wait.
     """
 
     pid: int
     started: int
     until: float
+    before: str
 
     @property
     def seconds_left(self) -> float:
@@ -41,10 +44,15 @@ def pending(context: Context) -> Pending | None:
     """The apply that waits for confirmation, None if none does."""
     try:
         record = json.loads(_file(context).read_text())
-        found = Pending(int(record["pid"]), int(record["started"]), float(record["until"]))
+        found = Pending(int(record["pid"]), int(record["started"]), float(record["until"]), str(record["before"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return found if started_at(found.pid) == found.started else None
+
+
+def is_without_effect(context: Context, found: Pending) -> bool:
+    """Whether still the same is in force: the file had been applied before, or the apply was killed too early."""
+    return _in_force(context) == found.before
 
 
 def refuse_while_pending(context: Context) -> None:
@@ -97,7 +105,7 @@ def _start(context: Context, seconds: float) -> Pending:
         pid = int(told.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         raise OperationError("the process that would undo the apply does not start; nothing was changed") from None
-    found = Pending(pid, started_at(pid) or 0, time.monotonic() + seconds)
+    found = Pending(pid, started_at(pid) or 0, time.monotonic() + seconds, _in_force(context))
     _write(context, found)
     return found
 
@@ -107,11 +115,17 @@ def _write(context: Context, found: Pending) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_name(".confirm.json.new")
-        fresh.write_text(json.dumps({"pid": found.pid, "started": found.started, "until": found.until}))
+        fresh.write_text(json.dumps(asdict(found)))
         fresh.rename(path)
     except OSError as error:
         os.kill(found.pid, signal.SIGTERM)
         raise OperationError(f"cannot write {path}: {error.strerror}; nothing was changed") from None
+
+
+def _in_force(context: Context) -> str:
+    """A digest of what was applied, empty where nothing was."""
+    applied = context.state.applied()
+    return "" if applied is None else sha256(written(applied).encode()).hexdigest()
 
 
 def _file(context: Context) -> Path:

@@ -5,7 +5,7 @@ The rule: the kernel changes by one commit or not at all; what follows it may be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cli.operations.context import Context, may_administer
@@ -14,8 +14,9 @@ from cli.operations.wanted import weighed
 from lb4.compile.names import endpoint_of
 from lb4.compile.table import Assistance, CompileError, compile_table
 from lb4.conntrack.attribution import Attribution, is_stale
+from lb4.conntrack.table import ConntrackError
 from lb4.flow import Flow
-from lb4.kernel.interface import GenerationMoved
+from lb4.kernel.interface import GenerationMoved, KernelError
 from lb4.model import Balancer, Mode
 from lb4.nft.diff import Transaction, diff
 from lb4.nft.lower import lower_table
@@ -88,11 +89,24 @@ def _is_out_of_reach(table: LoweredTable | None) -> bool:
     return table is None and not may_administer()
 
 
+class Unsettled(OperationError):
+    """The kernel has what it was told, but flows and affinities that this leaves stale could not be ended."""
+
+
+def ask_for_flows(context: Context, balancers: Iterable[Balancer]) -> None:
+    """Raises ConntrackError where flows could not be ended after a change: before it, so that nothing is changed."""
+    if any(balancer.kernel_listeners() for balancer in balancers):
+        context.conntrack.count()
+
+
 def settle(context: Context, befores: Sequence[Balancer], after: Balancer) -> Flows:
-    """Ends the flows and affinities that are stale now that `after` is in force. Raises ConntrackError, KernelError."""
-    forget_affinities(context, after)
-    stale, kept = sorted_out(context, befores, after)
-    return Flows(kept, context.conntrack.end(stale))
+    """Ends the flows and affinities that are stale now that `after` is in force. Raises Unsettled."""
+    try:
+        forget_affinities(context, after)
+        stale, kept = sorted_out(context, befores, after)
+        return Flows(kept, context.conntrack.end(stale))
+    except (ConntrackError, KernelError) as error:
+        raise Unsettled(f"it is in force, but flows that this leaves stale may go on: {error}") from None
 
 
 def sorted_out(context: Context, befores: Sequence[Balancer], after: Balancer) -> tuple[list[Flow], int]:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,9 @@ import pytest
 from cli.operations import perform_here
 from cli.operations.context import passing_context
 from cli.operations.error import OperationError
+from cli.state import State
+from lb4.conntrack.table import ConntrackError, KernelConntrack
+from lb4.flow import Flow
 from lb4.kernel.real import RealKernel
 from lb4.nft.diff import Transaction
 from tests.operations.balancer import BOTH, WEB, WEB_FIRST, Balancer, asked
@@ -138,6 +142,90 @@ def test_rollback_while_waiting(lb: Balancer) -> None:
     lb.do("rollback")
     assert lb.plan(WEB) == []
     lb.apply(WEB_FIRST)
+
+
+@pytest.mark.parametrize("before", [(WEB,), (WEB_FIRST, WEB)], ids=["the first", "another before it"])
+def test_what_was_in_force_already_stays_though_nobody_confirms(lb: Balancer, before: tuple[str, ...]) -> None:
+    for text in before:
+        lb.apply(text)
+    lb.apply(WEB, confirm=0.3)
+    assert until(lambda: not confirmation_of(lb).exists())
+    assert lb.plan(WEB) == []
+
+
+def confirmation_of(lb: Balancer) -> Path:
+    return Path(lb.environment["LBCTL_RUN_DIR"]) / "confirm.json"
+
+
+class Killed(BaseException):
+    """As good as SIGKILL: nobody catches it."""
+
+
+class KilledBeforeTheCommit(RealKernel):
+    def commit(self, transaction: Transaction, generation: int) -> None:
+        raise Killed
+
+
+class KilledAfterTheCommit(RealKernel):
+    def commit(self, transaction: Transaction, generation: int) -> None:
+        super().commit(transaction, generation)
+        raise Killed
+
+
+class KilledState(State):
+    """A process that is killed tidies nothing up."""
+
+    def abandon(self) -> None:
+        raise Killed
+
+
+@pytest.mark.parametrize("when", [KilledBeforeTheCommit, KilledAfterTheCommit])
+@pytest.mark.parametrize("by_itself", [True, False], ids=["unconfirmed", "rollback"])
+def test_going_back_after_an_apply_that_was_killed(
+    lb: Balancer, monkeypatch: pytest.MonkeyPatch, when: type[RealKernel], by_itself: bool
+) -> None:
+    lb.apply(BOTH)
+    lb.apply(WEB)
+    monkeypatch.setattr("cli.operations.confirmation.cancel", nobody)
+    with lb.network.inside("lb"), passing_context(lb.environment) as context, closing(when()) as kernel:
+        dying = replace(context, kernel=kernel, state=KilledState(context.state.directory))
+        arguments = {"path": lb.file(WEB_FIRST), "text": WEB_FIRST, "confirm": 0.3 if by_itself else None}
+        with pytest.raises(Killed):
+            perform_here(dying, "apply", arguments)
+    if by_itself:
+        assert until(lambda: not confirmation_of(lb).exists())
+    else:
+        lb.do("rollback")
+    committed = by_itself or when is KilledAfterTheCommit
+    assert lb.plan(WEB if committed else BOTH) == []
+
+
+def nobody(*_: object) -> None:
+    """Does nothing, as a process that was killed."""
+
+
+class NoFlows(KernelConntrack):
+    """nf_conntrack_netlink is missing, or goes away in the middle."""
+
+    def flows(self, translated: bool = True) -> Iterator[Flow]:
+        raise ConntrackError("gone")
+
+
+class NoConntrack(NoFlows):
+    def count(self) -> int:
+        raise ConntrackError("gone")
+
+
+@pytest.mark.parametrize(("conntrack", "in_force"), [(NoConntrack, WEB), (NoFlows, BOTH)])
+def test_flows_that_cannot_be_ended(lb: Balancer, conntrack: type[KernelConntrack], in_force: str) -> None:
+    """Known beforehand, nothing is changed; else what is said to be in force is."""
+    lb.apply(WEB)
+    with lb.network.inside("lb"), passing_context(lb.environment) as context:
+        arguments = {"path": lb.file(BOTH), "text": BOTH}
+        with pytest.raises(OperationError, match="gone"):
+            perform_here(replace(context, conntrack=conntrack()), "apply", arguments)
+    assert (Path(lb.environment["LBCTL_STATE_DIR"]) / "applied.yaml").read_text().endswith(in_force)
+    assert lb.plan(in_force) == []
 
 
 def test_a_refused_apply_leaves_no_deadline(lb: Balancer) -> None:
