@@ -104,8 +104,12 @@ def _count_elements(context: Context, owners: Attribution, counts: Counts) -> No
 
 def _carrier(owners: Attribution, counts: Counts, element: LiveElement) -> Iterator[Carried]:
     """The counts of the backend that an element of a bind and a backend counts for; none if it is gone."""
+    protocol = PROTOCOL_OF.get(element.low[1])
+    if protocol is None:
+        # Somebody else put it there, and lbctl has no such elements.
+        return
     target = endpoint_of((element.low[0], element.low[2]))
-    listener = owners.listener(PROTOCOL_OF[element.low[1]], target)
+    listener = owners.listener(protocol, target)
     if listener is None:
         return
     service = owners.balancer.services[listener.service]

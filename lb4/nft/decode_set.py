@@ -155,9 +155,9 @@ def by_key(kind: SetType, elements: Iterable[DumpedElement]) -> dict[bytes, Dump
 def _paired(kind: SetType, elements: list[DumpedElement]) -> dict[bytes, DumpedElement]:
     """Starts with the ends that come after them; a start without one goes to the end of the space."""
     ends = sorted(each.key for each in elements if each.flags & m.INTERVAL_END)
-    paired = {}
+    paired: dict[bytes, DumpedElement] = {each.key: each for each in elements if not each.key}
     for each in elements:
-        if not each.flags & m.INTERVAL_END:
+        if each.key and not each.flags & m.INTERVAL_END:
             at = bisect_left(ends, each.key + b"\0")
             last = int.from_bytes(ends[at], "big") - 1 if at < len(ends) else (1 << 8 * kind.key_length) - 1
             paired[each.key + last.to_bytes(kind.key_length, "big")] = each

@@ -231,6 +231,8 @@ def _listed(action: Action, name: str, kind: SetType, keys: set[bytes]) -> Itera
 
 
 def _key(kind: SetType, key: bytes) -> str:
+    if not key:
+        return "*"
     low, high = key[: kind.key_length], key[kind.key_length :]
     if high in (b"", low):
         return types.write(low, kind.key_type)

@@ -201,7 +201,12 @@ def _chunks(elements: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _element(kind: SetType, key: bytes, data: Data) -> bytes:
-    """One element; an interval of a single field is two: its start and, flagged, what comes after its end."""
+    """One element; an interval of a single field is two: its start and, flagged, what comes after its end.
+
+    One without a key stands for all keys that the set lacks; lbctl makes none, but takes those of others away.
+    """
+    if not key:
+        return nested(m.LIST_ELEMENT, u32(m.ELEMENT_FLAGS, m.CATCHALL) + _data(data))
     if not kind.is_interval:
         return nested(m.LIST_ELEMENT, value(m.ELEMENT_KEY, key) + _data(data))
     low, high = key[: kind.key_length], key[kind.key_length :]

@@ -369,13 +369,14 @@ class Rule:
 
 
 class Hook(StrEnum):
-    """Where in a packet's way a base chain stands."""
+    """Where in a packet's way a base chain stands. lbctl has none at ingress, but others may put one into its table."""
 
     PREROUTING = "prerouting"
     INPUT = "input"
     FORWARD = "forward"
     OUTPUT = "output"
     POSTROUTING = "postrouting"
+    INGRESS = "ingress"
 
 
 @dataclass(frozen=True, slots=True)

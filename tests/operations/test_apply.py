@@ -91,6 +91,12 @@ def test_other_tables_stay_as_they_are(lb: Balancer) -> None:
         ("flush", "chain", "inet", "lbctl", "nat-web-4"),
         ("delete", "table", "inet", "lbctl"),
         ("add", "set", "inet", "lbctl", "extra", "{ type ipv4_addr; }"),
+        ("add", "chain", "inet", "lbctl", "extra", "{ type filter hook ingress device lo priority 0; }"),
+        ("add", "chain", "inet", "lbctl", "extra", "{ type filter hook forward priority 0; policy drop; }"),
+        ("add", "element", "inet", "lbctl", "listeners4", "{ * : drop }"),
+        ("add", "element", "inet", "lbctl", "binds4", "{ * }"),
+        ("add", "element", "inet", "lbctl", "traffic4", "{ * }"),
+        ("add", "element", "inet", "lbctl", "traffic4", "{ 10.0.9.9 . icmp . 1 . 10.0.9.9 . 1 }"),
     ],
 )
 def test_edits_by_others_show_as_drift_and_are_mended(lb: Balancer, edit: tuple[str, ...]) -> None:
@@ -100,6 +106,7 @@ def test_edits_by_others_show_as_drift_and_are_mended(lb: Balancer, edit: tuple[
     assert planned
     assert all(line.endswith("(drift)") for line in planned)
     assert [f["name"] for f in lb.do("doctor")["findings"] if f["level"] == "problem"] == ["drift"]
+    assert lb.do("status")["services"]
     lb.apply(WEB)
     assert lb.plan(WEB) == []
     assert set(lb.answers()) == {"server0", "server1"}
