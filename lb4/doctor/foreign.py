@@ -5,11 +5,12 @@ The rule: nothing but where they hook in and their policy is read; which rules t
 
 from __future__ import annotations
 
+from contextlib import suppress
 from socket import AF_INET, AF_INET6, AF_UNSPEC
 
 from lb4.doctor.findings import ForeignChain
 from lb4.netlink import attributes
-from lb4.netlink.socket import NetlinkError, NetlinkSocket, generic
+from lb4.netlink.socket import DumpInterrupted, NetlinkError, NetlinkSocket, generic
 
 GETCHAIN = 10 << 8 | 4
 """linux/netfilter/nf_tables.h: NFT_MSG_GETCHAIN of subsystem NFNL_SUBSYS_NFTABLES."""
@@ -17,6 +18,7 @@ GETCHAIN = 10 << 8 | 4
 CHAIN_TABLE, CHAIN_NAME, CHAIN_HOOK, CHAIN_POLICY, CHAIN_TYPE = 1, 3, 4, 5, 7
 HOOK_NUM, HOOK_PRIORITY = 1, 2
 FAMILIES = {1: "inet", AF_INET: "ip", 3: "arp", 5: "netdev", 7: "bridge", AF_INET6: "ip6"}
+TRIES = 20
 HOOKS = ("prerouting", "input", "forward", "output", "postrouting", "ingress")
 
 
@@ -24,11 +26,18 @@ def foreign_chains() -> tuple[ForeignChain, ...]:
     """All base chains but those of tables named lbctl; none where the kernel does not tell."""
     try:
         with NetlinkSocket() as sock:
-            bodies = sock.dump(GETCHAIN, generic(AF_UNSPEC))
+            found = [_chain(body) for body in _dumped(sock)]
     except NetlinkError:
         return ()
-    found = [_chain(body) for body in bodies]
     return tuple(chain for chain in found if chain is not None and chain.table != "lbctl")
+
+
+def _dumped(sock: NetlinkSocket) -> list[bytes]:
+    """All chains; where somebody keeps changing them, none."""
+    for _ in range(TRIES):
+        with suppress(DumpInterrupted):
+            return sock.dump(GETCHAIN, generic(AF_UNSPEC))
+    return []
 
 
 def _chain(body: bytes) -> ForeignChain | None:

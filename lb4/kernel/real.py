@@ -7,8 +7,9 @@ written is refused by the kernel itself where somebody wrote since (the batch ca
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
+from typing import TypeVar
 
 from lb4.kernel.interface import Count, FeatureMissing, GenerationMoved, KernelError, LiveElement, Snapshot
 from lb4.netlink.attributes import attribute, nested, number, parse, string
@@ -79,18 +80,17 @@ class RealKernel:
         What was read is given again until the generation moves, as it does with every transaction of anybody
         (nf_tables_api.c: nf_tables_commit).
         """
-        for _ in range(READ_TRIES):
-            before = self._generation()
-            if self._remembered is not None and self._remembered.generation == before:
-                return self._remembered
-            try:
-                table = self._read()
-            except DumpInterrupted:
-                continue
-            if self._generation() == before:
-                self._remembered = Snapshot(before, table)
-                return self._remembered
-        raise KernelError(f"the ruleset changed {READ_TRIES} times while it was read; try again when it is quiet")
+        return _undisturbed("the ruleset", self._of_one_generation)
+
+    def _of_one_generation(self) -> Snapshot:
+        before = self._generation()
+        if self._remembered is not None and self._remembered.generation == before:
+            return self._remembered
+        table = self._read()
+        if self._generation() != before:
+            raise DumpInterrupted
+        self._remembered = Snapshot(before, table)
+        return self._remembered
 
     def _read(self) -> LoweredTable | None:
         flags = self._flags()
@@ -104,10 +104,8 @@ class RealKernel:
         """The table's flags, None where there is no table."""
         try:
             (body,) = self._request(m.GETTABLE, string(m.TABLE_NAME, self._table))
-        except KernelError as error:
-            if isinstance(error.__cause__, NetlinkError) and error.__cause__.errno == errno.ENOENT:
-                return None
-            raise
+        except _Gone:
+            return None
         return number(parse(body, 4).get(m.TABLE_FLAGS, b""))
 
     def _generation(self) -> int:
@@ -137,33 +135,31 @@ class RealKernel:
 
     def elements(self, set_name: str) -> tuple[LiveElement, ...]:
         """A set's elements with their counts; empty where there is no such set."""
-        for _ in range(READ_TRIES):
-            found = self._set_of(set_name)
-            if found is None:
-                return ()
-            try:
-                return tuple(_live(found, key, each) for key, each in self._dumped_elements(found).items())
-            except DumpInterrupted:
-                continue
-        raise KernelError(f"set {set_name} changed {READ_TRIES} times while it was read")
+        return _undisturbed(f"set {set_name}", lambda: self._live_elements(set_name))
+
+    def _live_elements(self, set_name: str) -> tuple[LiveElement, ...]:
+        found = self._set_of(set_name)
+        if found is None:
+            return ()
+        return tuple(_live(found, key, each) for key, each in self._dumped_elements(found).items())
 
     def _set_of(self, name: str) -> DumpedSet | None:
         try:
             (body,) = self._request(m.GETSET, string(m.SET_TABLE, self._table) + string(m.SET_NAME, name))
-        except KernelError as error:
-            if isinstance(error.__cause__, NetlinkError) and error.__cause__.errno == errno.ENOENT:
-                return None
-            raise
+        except _Gone:
+            return None
         return decode_set(body)
 
     def rule_counts(self) -> dict[str, tuple[Count, ...]]:
         """By chain, what each rule's counter saw, in the order of the rules."""
         counts: dict[str, list[Count]] = {}
-        if self._flags() is not None:
-            for body in self._dump(m.GETRULE, m.RULE_TABLE):
-                chain, (packets, amount) = rule_counters(body)
-                counts.setdefault(chain, []).append(Count(packets, amount))
+        for body in _undisturbed("the rules", self._rules):
+            chain, (packets, amount) = rule_counters(body)
+            counts.setdefault(chain, []).append(Count(packets, amount))
         return {chain: tuple(each) for chain, each in counts.items()}
+
+    def _rules(self) -> list[bytes]:
+        return [] if self._flags() is None else self._dump(m.GETRULE, m.RULE_TABLE)
 
     # ---- writing
 
@@ -208,11 +204,9 @@ class RealKernel:
         if finished:
             parts.append(message(m.BATCH_END, 0, head, sock.next_sequence()))
         sock.send(b"".join(parts))
-        for answer in sock.answers():
-            error = error_of(answer)
-            if error is not None and answer.sequence >= begin:
-                return error, places.get(answer.sequence)
-        return None
+        # All of them are taken: those left behind would leave no room for the answer to the next request.
+        refused = [error for error in map(error_of, sock.answers()) if error is not None and error.sequence >= begin]
+        return (refused[0], places.get(refused[0].sequence)) if refused else None
 
     def delete_elements(self, set_name: str, keys: Iterable[Value]) -> None:
         """Removes elements of a dynamic set; one that is gone already is no error."""
@@ -242,7 +236,26 @@ def _present(tried: Iterable[tuple[str, NetlinkError | None]]) -> Iterator[str]:
             yield feature
 
 
+class _Gone(KernelError):
+    """What was asked for is not there (any more)."""
+
+
+Read = TypeVar("Read")
+
+
+def _undisturbed(what: str, read: Callable[[], Read]) -> Read:
+    """What is read once nobody changes it meanwhile: what one request told of may be gone at the next."""
+    for _ in range(READ_TRIES):
+        try:
+            return read()
+        except (DumpInterrupted, _Gone):
+            continue
+    raise KernelError(f"{what} changed {READ_TRIES} times while it was read; try again when it is quiet")
+
+
 def _unreadable(error: NetlinkError) -> KernelError:
+    if error.errno == errno.ENOENT:
+        return _Gone(f"nf_tables: the kernel says {error.strerror!r}")
     if error.errno == errno.EPERM:
         return KernelError("nf_tables takes root (CAP_NET_ADMIN): run it with sudo")
     return KernelError(f"nf_tables: the kernel says {error.strerror!r}")

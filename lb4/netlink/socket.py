@@ -6,6 +6,7 @@ conntrack. Every call returns after the kernel has answered, so errors are never
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -190,12 +191,19 @@ class NetlinkSocket:
             yield from messages_in(self._socket.recv(RECEIVE_SIZE))
 
     def answers(self) -> Iterator[Message]:
-        """What the kernel has answered by now, without waiting for more."""
+        """What the kernel has answered by now, without waiting for more.
+
+        Where so much was refused that not all of it fits, the first of it is told.
+        """
         while True:
             try:
                 data = self._socket.recv(RECEIVE_SIZE, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                continue
             yield from messages_in(data)
 
     def send(self, data: bytes) -> None:

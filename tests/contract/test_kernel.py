@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import pytest
 
+from lb4.doctor.foreign import foreign_chains
 from lb4.kernel.fake import FakeKernel
 from lb4.kernel.interface import FeatureMissing, GenerationMoved, Kernel, KernelError, LiveElement, Snapshot
 from lb4.kernel.real import RealKernel
 from lb4.nft.diff import diff
 from lb4.nft.features import FEATURES
 from lb4.nft.lower import lower_table
-from lb4.nft.program import Lookup, LoweredChain, LoweredRule, LoweredTable, QueueTo, Target
-from lb4.nft.transaction import AddChain, AddRule, AddTable, RemoveChain, RemoveSet, Transaction
+from lb4.nft.program import Count, Lookup, LoweredChain, LoweredRule, LoweredTable, QueueTo, Target
+from lb4.nft.transaction import AddChain, AddElements, AddRule, AddTable, RemoveChain, RemoveSet, Transaction
 from tests.contract.namespace import Namespace
 from tests.contract.tables import EVERYTHING, address, port, small
+
+REAL = pytest.mark.parametrize("place", [pytest.param("real", marks=pytest.mark.root)], indirect=True)
 
 
 @dataclass
@@ -145,11 +149,54 @@ def test_a_missing_feature_is_named_with_its_module(place: Place) -> None:
     assert place.kernel.read().table is None
 
 
-@pytest.mark.parametrize("place", [pytest.param("real", marks=pytest.mark.root)], indirect=True)
+@REAL
 def test_a_missing_target_is_named_with_its_module(place: Place) -> None:
     chain = LoweredChain("a", (LoweredRule((Target("NOSUCH", 0, b""),)),))
     with pytest.raises(FeatureMissing, match=r"^chain a, rule 1: this kernel lacks 'NOSUCH' \(module xt_NOSUCH\)"):
         program(place.kernel, LoweredTable(chains={"a": chain}))
+
+
+@REAL
+def test_more_is_refused_than_the_socket_holds(place: Place) -> None:
+    """The first of it is told, and the next request is answered."""
+    changes = (AddTable(), AddChain(LoweredChain("a")), *(AddRule("a", MISSING_SET, 0) for _ in range(60_000)))
+    with pytest.raises(KernelError, match=r"^chain a, rule 1: the kernel says 'No such file or directory'"):
+        place.kernel.commit(Transaction(changes), place.kernel.read().generation)
+    assert place.kernel.read().table is None
+
+
+ROUNDS = 150
+
+
+@REAL
+def test_reading_while_somebody_else_keeps_changing_it(place: Place) -> None:
+    everything, rule = lower_table(EVERYTHING), LoweredRule((Count(),))
+    many = {f"many-{n}": LoweredChain(f"many-{n}", (rule,) * 5) for n in range(400)}
+    tables = [replace(everything, chains={**everything.chains, **many}), lower_table(small()), None]
+
+    def change() -> None:
+        with place.namespace.entered(), RealKernel() as another:
+            for number in range(ROUNDS):
+                program(another, tables[number % 3])
+
+    with ThreadPoolExecutor(1) as threads, place.namespace.entered():
+        changing = threads.submit(change)
+        while not changing.done():
+            assert place.kernel.read().table in (*tables, LoweredTable())
+            assert place.kernel.rule_counts().keys() <= tables[0].chains.keys()
+            assert len(place.kernel.elements("connections4")) <= 1
+            foreign_chains()
+        changing.result()
+
+
+@pytest.mark.parametrize("name", ["deny4", "deny6", "ports", "connections4"])
+def test_an_element_that_stands_for_all_keys_is_seen_and_taken_away(place: Place, name: str) -> None:
+    wanted = lower_table(EVERYTHING)
+    program(place.kernel, wanted)
+    everybody = AddElements(wanted.sets[name], ((b"", None),))
+    place.kernel.commit(Transaction((everybody,)), place.kernel.read().generation)
+    assert [str(change.name) for change in program(place.kernel, wanted)] == [f"{name} {{ * }}"]
+    assert place.kernel.read().table == wanted
 
 
 def test_elements_live_as_long_as_they_are_in_the_table(place: Place) -> None:
