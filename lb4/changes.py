@@ -15,10 +15,13 @@ from lb4.model import Backend, Balancer, Service
 
 @dataclass(frozen=True, slots=True)
 class ModelChange:
-    """One thing that comes, goes or differs; detail says how it differs, in the words of the configuration."""
+    """One thing that comes, goes or differs; detail says how it differs, in the words of the configuration.
+
+    setting: what concerns lbctl itself, which a balancer knows nothing of.
+    """
 
     action: Literal["add", "change", "remove"]
-    kind: Literal["listener", "service", "backend"]
+    kind: Literal["listener", "service", "backend", "setting"]
     name: str
     detail: str = ""
 

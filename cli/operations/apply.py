@@ -14,12 +14,11 @@ from cli.operations import confirmation
 from cli.operations.context import Context
 from cli.operations.documents import ApplyDocument
 from cli.operations.error import OperationError
-from cli.operations.plan import balancer_before, change_documents, override_documents
+from cli.operations.plan import change_documents, override_documents
 from cli.operations.transition import Unsettled, ask_for_flows, commit, difference, settle, table_of
-from cli.operations.wanted import configured, relevant, wanted
+from cli.operations.wanted import InForce, before, configured, relevant, wanted
 from cli.operations.warn import warnings_of
 from cli.state import Remembered
-from lb4.model import Balancer
 
 if TYPE_CHECKING:
     from cli.config.model import Configuration
@@ -56,10 +55,10 @@ def bring_into_force(
         context.runtime.prepare(configuration)
     with remembering(context, remembered):
         changed = commit(context, table)
-        flows = settle(context, befores, after)
+        flows = settle(context, [each.balancer for each in befores], after)
     overrides = relevant(context.state.overrides(), after)
     return {
-        "changes": change_documents(context, befores[0], after, changed),
+        "changes": change_documents(context, befores[0], configuration, after, changed),
         "flows": {"kept": flows.kept, "ended": flows.ended},
         "overrides": override_documents(overrides),
         "warnings": warnings_of(context, configuration),
@@ -86,22 +85,23 @@ def remembering(context: Context, remembered: Remembered) -> Iterator[None]:
     context.state.finish()
 
 
-def recover(context: Context, known: Configuration | None = None) -> list[Balancer]:
-    """Every balancer that may have flows: first what is in force, then what an interrupted apply was to replace.
+def recover(context: Context, known: Configuration | None = None) -> list[InForce]:
+    """All that may have flows: first what is in force, then what an interrupted apply was to replace.
 
     Of an apply that was killed, the kernel has all or nothing: the state directory is brought in line with it.
     """
-    before, interrupted = balancer_before(context, known), context.state.next()
+    now, interrupted = before(context, known), context.state.next()
     if interrupted is None:
-        return [before]
+        return [now]
     try:
-        leftover = wanted(context, configured(interrupted).balancer)
-        committed = not difference(context, table_of(context, leftover)).transaction
+        meant = configured(interrupted)
+        leftover = InForce(interrupted, meant, wanted(context, meant.balancer))
+        committed = not difference(context, table_of(context, leftover.balancer)).transaction
     except OperationError:
         context.state.abandon()
-        return [before]
+        return [now]
     if committed:
         context.state.finish()
-        return [leftover, before]
+        return [leftover, now]
     context.state.abandon()
-    return [before, leftover]
+    return [now, leftover]

@@ -12,8 +12,8 @@ from typing import NotRequired, TypedDict
 class ChangeDocument(TypedDict):
     """One thing that comes, goes or differs.
 
-    kind: `listener`, `service`, `backend`, or an object of the kernel's table (`chain`, `set`, `rule`, …). drift: it
-    is there because somebody else edited the table, not because of the file.
+    kind: `listener`, `service`, `backend`, `setting` (what concerns lbctl itself), or an object of the kernel's table
+    (`chain`, `set`, `rule`, …). drift: it is there because somebody else edited the table, not because of the file.
     """
 
     action: str

@@ -12,10 +12,9 @@ from cli.operations.context import Context
 from cli.operations.documents import ChangeDocument, OverrideDocument, PlanDocument
 from cli.operations.error import OperationError
 from cli.operations.transition import Difference, difference, sorted_out, table_of
-from cli.operations.wanted import EMPTY, configured, in_force, relevant, wanted
+from cli.operations.wanted import EMPTY, InForce, before, configured, relevant, wanted
 from cli.operations.warn import warnings_of
 from cli.state import Overrides, Remembered
-from lb4.changes import changes
 from lb4.model import Balancer
 from lb4.nft.diff import NamedChange, diff
 from lb4.nft.program import LoweredTable
@@ -27,33 +26,29 @@ if TYPE_CHECKING:
 def plan(context: Context, *, path: str, text: str) -> PlanDocument:
     """The document of INTERFACE.md for the file of that text. Raises OperationError."""
     configuration = configured(Remembered(text, path))
-    before, after = balancer_before(context, configuration), wanted(context, configuration.balancer)
+    now, after = before(context, configuration), wanted(context, configuration.balancer)
     found = difference(context, table_of(context, after))
-    stale, kept = sorted_out(context, [before], after)
+    stale, kept = sorted_out(context, [now.balancer], after)
     return {
-        "changes": change_documents(context, before, after, found),
+        "changes": change_documents(context, now, configuration, after, found),
         "flows": {"kept": kept, "ended": len(stale)},
         "overrides": override_documents(relevant(context.state.overrides(), after)),
         "warnings": warnings_of(context, configuration),
     }
 
 
-def balancer_before(context: Context, known: Configuration | None = None) -> Balancer:
-    """What is in force, empty where nothing valid is. known: see in_force."""
-    try:
-        found = in_force(context, known)
-    except OperationError:
-        return EMPTY
-    return EMPTY if found is None else found.balancer
-
-
-def change_documents(context: Context, before: Balancer, after: Balancer, found: Difference) -> list[ChangeDocument]:
+def change_documents(
+    context: Context, now: InForce, configuration: Configuration, after: Balancer, found: Difference
+) -> list[ChangeDocument]:
     """What changes by the file, then what somebody else changed in the kernel's table, then what else differs."""
-    documents = [_change(c.action, c.kind, c.name, c.detail) for c in changes(before, after)]
+    from cli.config.changes import file_changes
+
+    by_file = file_changes(now.configuration, now.balancer, configuration, after)
+    documents = [_change(c.action, c.kind, c.name, c.detail) for c in by_file]
     if not found.transaction:
         return documents
-    drift = found.transaction.summary if before == after else _drift(context, before, found.actual)
-    if found.actual is not None or before != EMPTY:
+    drift = found.transaction.summary if now.balancer == after else _drift(context, now.balancer, found.actual)
+    if found.actual is not None or now.balancer != EMPTY:
         documents += [{**_change(c.action, c.kind, c.name), "drift": True} for c in drift]
     return documents or [_change(c.action, c.kind, c.name) for c in found.transaction.summary]
 

@@ -67,6 +67,19 @@ def in_force(context: Context, known: Configuration | None = None) -> InForce | 
     return InForce(remembered, configuration, wanted(context, configuration.balancer))
 
 
+def before(context: Context, known: Configuration | None = None) -> InForce:
+    """What is in force, an empty configuration where nothing valid is. known: see in_force."""
+    from cli.config.model import Configuration
+
+    try:
+        found = in_force(context, known)
+    except OperationError:
+        found = None
+    return found or InForce(
+        Remembered("", ""), Configuration(version=1, workers=None, listeners={}, services={}), EMPTY
+    )
+
+
 def required(context: Context) -> InForce:
     """What is in force. Raises OperationError where nothing is."""
     found = in_force(context)

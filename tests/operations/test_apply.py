@@ -159,3 +159,13 @@ def test_ten_thousand_denied_prefixes(lb: Balancer) -> None:
             sock.connect((BIND, 80))
     refused = lb.do("status")["listeners"][0]["refused"]
     assert refused["denied"] >= 1
+
+
+def test_a_route_that_differs_is_something_to_change(lb: Balancer) -> None:
+    http = WEB.replace("service: web}", "mode: http, routes: [{match: {path: /a}, service: web}]}")
+    lb.apply(http)
+    assert lb.plan(http) == []
+    assert lb.plan(http.replace("/a", "/b")) == ["change listener web"]
+    assert lb.run("plan", "--exit-code", lb.file(http.replace("/a", "/b")))[0] == 1
+    assert [change["name"] for change in lb.apply(http.replace("/a", "/b"))["changes"]] == ["web"]
+    assert [change["name"] for change in lb.do("rollback")["changes"]] == ["web"]
