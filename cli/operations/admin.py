@@ -15,7 +15,7 @@ from cli.operations.error import OperationError
 from cli.operations.flows import live_flows
 from cli.operations.names import backend_of, service_of
 from cli.operations.transition import commit, settle, table_of
-from cli.operations.wanted import InForce, required, wanted
+from cli.operations.wanted import InForce, by_file, required, wanted
 from cli.state import Override, Overrides
 from lb4.conntrack.attribution import Attribution, is_open
 from lb4.model import AdminState, Backend, Service
@@ -65,7 +65,7 @@ def _admin(override: Override, in_file: Backend, admin: AdminState) -> Override:
 def _change(context: Context, service: str, backend: str, wish: Wish) -> AdminDocument:
     with context.state.locked():
         found = required(context)
-        in_file = backend_of(service_of(found.configuration.balancer, service), backend)
+        in_file = backend_of(service_of(by_file(context, found.configuration.balancer), service), backend)
         key = (service, in_file.endpoint)
         overrides = dict(context.state.overrides())
         overrides[key] = wish(overrides.get(key, Override()), in_file)

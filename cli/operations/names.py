@@ -28,7 +28,7 @@ def backend_of(service: Service, text: str) -> Backend:
     except AddressError:
         wanted = None
     exact = [b for b in service.backends if b.endpoint == wanted]
-    found = exact or [b for b in service.backends if _is_address_of(wanted, b) or (b.name and b.name == text)]
+    found = exact or [b for b in service.backends if _is_address_of(wanted, b) or _is_name_of(text, b)]
     if len(found) == 1:
         return found[0]
     known = [str(b) for b in service.backends]
@@ -36,6 +36,11 @@ def backend_of(service: Service, text: str) -> Backend:
         raise OperationError(f"{text} is several backends of {service.name}: {', '.join(map(str, found))}")
     said = meant(text, known) or (f"; it has {', '.join(known)}" if 0 < len(known) <= 8 else "")
     raise OperationError(f"service {service.name} has no backend {text!r}{said}")
+
+
+def _is_name_of(text: str, backend: Backend) -> bool:
+    """Whether it is the DNS name that the backend is an address of, alone or as the file has it."""
+    return bool(backend.name) and text in (backend.name, f"dns:{backend.name}:{backend.endpoint.port}")
 
 
 def _is_address_of(wanted: Endpoint | None, backend: Backend) -> bool:

@@ -91,8 +91,12 @@ def required(context: Context) -> InForce:
 def wanted(context: Context, balancer: Balancer) -> Balancer:
     """The file's balancer with addresses of DNS names, the operator's changes and what the checks found put over it."""
     found = context.runtime.health() if context.runtime is not None else {}
-    addresses = context.runtime.addresses() if context.runtime is not None else {}
-    return overlaid(resolved(balancer, addresses), context.state.overrides(), found)
+    return overlaid(by_file(context, balancer), context.state.overrides(), found)
+
+
+def by_file(context: Context, balancer: Balancer) -> Balancer:
+    """The file's balancer with a backend for each address of a DNS name that is known, and nothing else put over it."""
+    return resolved(balancer, context.runtime.addresses() if context.runtime is not None else {})
 
 
 def weighed(context: Context, balancer: Balancer) -> Balancer:
