@@ -44,18 +44,19 @@ def bring_into_force(
     context: Context,
     remembered: Remembered,
     configuration: Configuration,
-    befores: Sequence[Balancer],
+    befores: Sequence[InForce],
     confirm: float | None = None,
 ) -> ApplyDocument:
     """The same for a configuration that was validated, under the lock of the state directory. befores: see recover."""
     after = wanted(context, configuration.balancer)
     table = table_of(context, after)
-    ask_for_flows(context, (*befores, after))
+    balancers = [each.balancer for each in befores]
+    ask_for_flows(context, (*balancers, after))
     if context.runtime is not None:
         context.runtime.prepare(configuration)
     with remembering(context, remembered):
         changed = commit(context, table)
-        flows = settle(context, [each.balancer for each in befores], after)
+        flows = settle(context, balancers, after)
     overrides = relevant(context.state.overrides(), after)
     return {
         "changes": change_documents(context, befores[0], configuration, after, changed),

@@ -12,9 +12,8 @@ from cli.operations.apply import bring_into_force, recover
 from cli.operations.context import Context
 from cli.operations.documents import ApplyDocument
 from cli.operations.error import OperationError
-from cli.operations.wanted import configured
+from cli.operations.wanted import InForce, configured
 from cli.state import Remembered
-from lb4.model import Balancer
 
 NOTHING = Remembered("version: 1\n", "")
 """What is in force where nothing is: a configuration without listeners."""
@@ -42,7 +41,7 @@ def rollback(context: Context, *, unconfirmed: bool = False) -> ApplyDocument | 
         return document
 
 
-def _back_to(context: Context, previous: Remembered | None, befores: Sequence[Balancer]) -> ApplyDocument:
+def _back_to(context: Context, previous: Remembered | None, befores: Sequence[InForce]) -> ApplyDocument:
     if previous is not None:
         return bring_into_force(context, previous, configured(previous), befores)
     document = bring_into_force(context, NOTHING, configured(NOTHING), befores)
