@@ -70,10 +70,13 @@ def _play(name: str) -> Report:
 
 def text(report: Report) -> str:
     """The scene for people."""
-    lines = [click.style(report.title, bold=True), ""]
+    blocks: list[list[str]] = [[click.style(report.title, bold=True)], []]
     for part in report.parts:
-        lines += figure_lines(part) if isinstance(part, Figure) else [claim_line(part)]
-    return "\n".join([*lines, ""])
+        if isinstance(part, Figure):
+            blocks += [figure_lines(part), []]
+        else:
+            blocks[-1].append(claim_line(part))
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
 def claim_line(claim: Claim) -> str:
@@ -88,7 +91,7 @@ def figure_lines(figure: Figure) -> list[str]:
     rows = [figure.columns, *figure.rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(figure.columns))]
     written = ["  " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return ["", click.style(f"  {figure.title}", bold=True), click.style(written[0], dim=True), *written[1:], ""]
+    return [click.style(f"  {figure.title}", bold=True), click.style(written[0], dim=True), *written[1:]]
 
 
 def closing(reports: list[Report]) -> str:

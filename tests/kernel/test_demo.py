@@ -26,24 +26,13 @@ def lbctl(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([LBCTL, *arguments], capture_output=True, text=True, check=False, timeout=300)
 
 
-@pytest.mark.parametrize("scene", ["keepalive", "http"])
-def test_every_claim_of_a_scene_is_observed(scene: str) -> None:
-    done = lbctl("--json", "demo", scene)
+def test_a_scene_for_programs() -> None:
+    done = lbctl("--json", "demo", "http")
     assert done.stderr == ""
     (report,) = json.loads(done.stdout)["scenes"]
     assert [claim for claim in report["claims"] if not claim["observed"]] == []
     assert len(report["claims"]) >= 2
     assert done.returncode == 0
-
-
-def test_every_claim_is_told_plainly_in_a_pipe() -> None:
-    done = lbctl("demo", "nat")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "\x1b" not in done.stdout
-    assert "✗" not in done.stdout
-    assert done.stdout.count("✓") >= 8
-    for words in ("Request packets", "Response packets", "192.0.2.10:80"):
-        assert words in done.stdout
 
 
 @pytest.mark.parametrize("made", range(1, len(NODES) + 1))
