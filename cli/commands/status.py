@@ -37,7 +37,8 @@ CLEAR = "\x1b[H\x1b[2J"
 @click.option("--watch", is_flag=False, flag_value="1s", type=Seconds(), metavar="[TIME]", help="Refresh every TIME.")
 def status(service: str | None, watch: float | None) -> None:
     """Show listeners, services and backends: health, admin state, weight, active and total connections, packets and
-    bytes of both directions. With SERVICE, that one alone.
+    bytes of both directions. In mode http requests are counted for connections, bytes are those of bodies, and packets
+    are not counted. With SERVICE, that one alone.
 
     A weight or admin state marked with * was set by the operator, apart from the file.
     """
