@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import textwrap
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cli.config.loader import load
 from tests.test_readme import ROOT, own_lab, steps
@@ -28,6 +30,7 @@ VOLATILE = (
     (r"[ \t]+", " "),
 )
 ANYTHING = "…"
+END = "what a command printed ends here: "
 
 
 def settled(text: str) -> str:
@@ -44,56 +47,60 @@ def is_as_shown(printed: str, shown: str) -> bool:
 
 
 class Shell:
-    """A person's shell: one command after the other, some left in the background."""
+    """A person's shell: one bash, told one command after the other. What runs in the background prints to a file, as in
+    a terminal of its own; `wait $!` shows what the last one printed.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.background: list[tuple[subprocess.Popen[bytes], Path]] = []
-        self.environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        self.background: list[Path] = []
+        self.bash = subprocess.Popen(
+            ["bash", "--norc"],
+            cwd=ROOT,
+            env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._told('sudo() { "$@"; }')
 
     def do(self, command: str) -> str:
-        """What it prints on standard output."""
-        command = command.removeprefix("sudo ")
-        if command == "wait":
-            return self._wait()
+        """What it prints, on both streams; in the background until it is ready."""
         if command.endswith(" &"):
-            self._leave(command.removesuffix(" &"))
-            return ""
-        done = subprocess.run(
-            ["bash", "-c", command],
-            cwd=ROOT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
-        assert done.returncode == 0, (command, done.stdout, done.stderr)
-        return done.stdout
+            return self._left(command.removesuffix(" &"))
+        printed = self._told(command)
+        return printed + self.background.pop().read_text() if command == "wait $!" else printed
 
-    def _leave(self, command: str) -> None:
-        output = self.directory / f"background-{len(self.background)}"
-        with output.open("wb") as file:
-            process = subprocess.Popen(
-                ["bash", "-c", f"exec {command}"], cwd=ROOT, env=self.environment, stdout=file, stderr=file
-            )
-        self.background.append((process, output))
+    def _told(self, command: str) -> str:
+        assert self.bash.stdin is not None
+        assert self.bash.stdout is not None
+        self.bash.stdin.write(f"{{ {command}\n}} < /dev/null\nprintf '\\n{END}%d\\n' $?\n")
+        self.bash.stdin.flush()
+        lines: list[str] = []
+        while not (line := self.bash.stdout.readline()).startswith(END):
+            assert line, (command, lines)
+            lines.append(line)
+        printed = "".join(lines)
+        assert line.removeprefix(END).strip() == "0", (command, printed)
+        return printed
+
+    def _left(self, command: str) -> str:
+        output = self.directory / f"background-{len(list(self.directory.iterdir()))}"
+        output.touch()
+        self._told(f"{command} > {output} 2>&1 &")
+        self.background.append(output)
         word = next(word for name, word in READY.items() if name in command)
         deadline = time.monotonic() + 30
         while word not in output.read_text():
-            assert process.poll() is None, (command, output.read_text())
             assert time.monotonic() < deadline, (command, output.read_text())
             time.sleep(0.05)
-
-    def _wait(self) -> str:
-        process, output = self.background.pop()
-        assert process.wait(30) == 0, output.read_text()
         return output.read_text()
 
     def close(self) -> None:
-        for process, _ in self.background:
-            process.terminate()
-            process.wait(30)
+        os.killpg(self.bash.pid, signal.SIGTERM)
+        self.bash.communicate(timeout=30)
 
 
 @pytest.fixture
@@ -109,6 +116,8 @@ def test_the_commands_print_what_is_shown(page: Path, shell: Shell) -> None:
     blocks = re.findall(r"^```console\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
     for command, shown in (step for block in blocks for step in steps(block)):
         printed = shell.do(command)
+        if command.endswith(" &") and not shown:
+            continue
         assert is_as_shown(printed, shown), f"{command}\n{printed}\nis shown as\n{shown}"
 
 
@@ -123,3 +132,9 @@ CONFIGURATIONS = [
 @pytest.mark.parametrize("text", CONFIGURATIONS)
 def test_a_configuration_that_is_shown_validates(text: str) -> None:
     load(textwrap.dedent(text), "shown")
+
+
+def test_the_tutorial_shows_the_example() -> None:
+    (shown,) = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs/tutorial.md").read_text(), re.DOTALL | re.MULTILINE)
+    example = yaml.safe_load((ROOT / "packaging/examples/article.yaml").read_text())
+    assert yaml.safe_load(shown) == {key: example[key] for key in ("listeners", "services")}
