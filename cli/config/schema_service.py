@@ -136,6 +136,7 @@ class ServiceSchema(HttpServiceKeys):
     proxy_protocol: Literal["v1", "v2"] | None = None
     """Mode `terminate`: the PROXY protocol header sent to backends, which tells them the client's address."""
     max_connections: Count | None = None
-    """Modes `terminate` and `http`: connections to one backend at the same time."""
+    """Mode `terminate`: connections to one backend at the same time. Mode `http`: requests that all backends together
+    have at the same time; each worker keeps an equal part of it, rounded up."""
     max_queued: Count | None = None
-    """Mode `http`: requests that may wait for a connection; more are answered 503."""
+    """Mode `http`: requests that may wait while `max_connections` is reached; more are answered 503."""
