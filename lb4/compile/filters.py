@@ -17,8 +17,10 @@ from lb4.nft.ruleset import (
     Chain,
     ConnectionCount,
     Counter,
+    CtStatus,
     Element,
     Field,
+    HasFlag,
     InSet,
     Match,
     Queue,
@@ -38,6 +40,9 @@ CLIENTS = 65536
 
 UNITS = (1, 60, 3600, 86400)
 """Seconds that nft can name a rate by."""
+
+KNOWN = Rule((HasFlag(Field.CT_STATUS, CtStatus.CONFIRMED), Verdict(VerdictKind.RETURN)))
+"""Every datagram of a flow is `ct state new` until the other side answers, and not all do (syslog, statsd)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,8 @@ def filter_chain(draft: Draft, listener: Listener, service: Service, assistance:
         rules.append(Rule((Queue(assistance.first, assistance.last, bypass=True, xtables=assistance.xtables),)))
     if not rules:
         return None
+    if listener.protocol is Protocol.UDP:
+        rules.insert(0, KNOWN)
     name = f"filter-{listener.name}"
     draft.chains[name] = Chain(name, tuple(rules))
     return name
@@ -90,10 +97,10 @@ def _limited_clients(draft: Draft, listener: Listener) -> Iterator[Rule]:
     for family in listener.families:
         if limits.connections_per_client is not None:
             count = ConnectionCount(limits.connections_per_client)
-            yield _per_client(draft, f"clients-{listener.name}", listener, family, count)
+            yield _per_client(draft, f"clients-{count.over}-{listener.name}", listener, family, count)
         if limits.new_connections_per_client is not None:
-            rate = rate_limit(limits.new_connections_per_client)
-            yield _per_client(draft, f"rates-{listener.name}", listener, family, rate)
+            asked = limits.new_connections_per_client
+            yield _per_client(draft, f"rates-{asked}-{listener.name}", listener, family, rate_limit(asked))
 
 
 def _limited(listener: Listener) -> Iterator[Rule]:
@@ -126,7 +133,10 @@ def _refused(listener: Listener) -> tuple[Statement, ...]:
 def _per_client(
     draft: Draft, prefix: str, listener: Listener, family: Family, limit: ConnectionCount | RateLimit
 ) -> Rule:
-    """Counts of live connections go with the last of them; rates are forgotten when their bucket is full again."""
+    """Counts of live connections go with the last of them; rates are forgotten when their bucket is full again.
+
+    A client's element keeps the limit that it was made with, so another limit has another set.
+    """
     name = f"{prefix}-{SUFFIX[family]}"
     rate = isinstance(limit, RateLimit)
     timeout = max(60, limit.per) if isinstance(limit, RateLimit) else None

@@ -74,6 +74,7 @@ class CtState(IntFlag):
 class CtStatus(IntFlag):
     """linux/netfilter/nf_conntrack_common.h, IPS_*: `ct status`."""
 
+    CONFIRMED = 1 << 3
     SNAT = 1 << 4
     DNAT = 1 << 5
 

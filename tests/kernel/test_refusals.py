@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
 import pytest
 
-from cli.lab.plan import BALANCER, CLIENT, CROWD4, CROWD6, ECHO_PORT, LISTEN, address_of
+from cli.lab.plan import BALANCER, CLIENT, CROWD4, CROWD6, ECHO_PORT, LISTEN, SERVERS, address_of
 from lb4.address import Endpoint, Family, IPAddress
-from tests.lab import Balancer, Lab, addresses, listen
+from tests.lab import Balancer, Lab, addresses, greeting, listen
 
 pytestmark = pytest.mark.root
 
@@ -83,6 +88,80 @@ def test_new_connections(lb: Balancer, lab: Lab, family: Family, per_client: boo
     assert not all(answers)
     assert let_in(lab, family, CROWD[family][9]) is per_client
     assert sum(refused(lb).values()) >= 1
+
+
+@pytest.mark.parametrize("key", [
+    "connections", "connections_per_client", "new_connections", "new_connections_per_client",
+])  # fmt: skip
+def test_another_limit_holds_for_clients_that_are_known(lb: Balancer, lab: Lab, key: str) -> None:
+    unit = "/h" if key.startswith("new") else ""
+    lb.apply(file("ip", listener=f", limits: {{{key}: 1{unit}}}"))
+    with lab.connect("tcp", listen(80)) as held:
+        greeting(held)
+        assert not let_in(lab, "ip")
+        lb.apply(file("ip", listener=f", limits: {{{key}: 3{unit}}}"))
+        assert let_in(lab, "ip")
+
+
+SILENT = 9
+"""A port of the servers that takes datagrams and answers none."""
+
+
+def sent(sock: socket.socket, times: int = 6) -> None:
+    """Datagrams of one flow. Raises ConnectionRefusedError where one was refused."""
+    for _ in range(times):
+        sock.send(b"logged")
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def silent(lab: Lab) -> Iterator[list[socket.socket]]:
+    """Sockets of all servers that take datagrams and answer none."""
+    sinks = [lab.sock("udp", node=server) for server in SERVERS]
+    for sink in sinks:
+        sink.bind(("0.0.0.0", SILENT))
+        sink.setblocking(False)
+    yield sinks
+    for sink in sinks:
+        sink.close()
+
+
+def taken(sinks: list[socket.socket]) -> int:
+    """How many datagrams came to any of them."""
+    count = 0
+    for sink in sinks:
+        with suppress(BlockingIOError):
+            while sink.recv(100):
+                count += 1
+    return count
+
+
+@pytest.mark.parametrize("key", ["new_connections", "new_connections_per_client"])
+def test_a_flow_that_nobody_answers_counts_once(lb: Balancer, lab: Lab, silent: list[socket.socket], key: str) -> None:
+    text = file("ip", "udp", f", limits: {{{key}: 2/h}}").replace(f":{ECHO_PORT}", f":{SILENT}")
+    lb.apply(text)
+    for _ in range(2):
+        with lab.connect("udp", listen(80)) as client:
+            sent(client)
+    assert taken(silent) == 12
+    with lab.connect("udp", listen(80)) as client, pytest.raises(ConnectionRefusedError):
+        sent(client)
+    assert taken(silent) == 0
+
+
+def test_a_flow_that_nobody_answers_goes_on_while_its_backend_is_drained(
+    lb: Balancer, lab: Lab, silent: list[socket.socket]
+) -> None:
+    backend = f"{address_of(SERVERS[0])}:{SILENT}"
+    echo = ", ".join(addresses(ECHO_PORT))
+    lb.apply(file("ip", "udp").replace(echo, f'"{backend}"'))
+    with lab.connect("udp", listen(80)) as client:
+        sent(client)
+        lb.do("drain", service="echo", backend=backend)
+        sent(client)
+        assert taken(silent) == 12
+    with lab.connect("udp", listen(80)) as client, pytest.raises(ConnectionRefusedError):
+        sent(client)
 
 
 @FAMILIES
