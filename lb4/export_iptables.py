@@ -102,7 +102,7 @@ def _add(script: Script, entrance: Entrance) -> None:
     for bind in entrance.binds:
         arriving = f"-d {bind.ip} -p {listener.protocol} --dport {_ports(bind)}"
         if filters:
-            script.add("mangle", "PREROUTING", f"{arriving} {NEW} -j {name}")
+            script.add("mangle", "PREROUTING", f"{arriving} {_new(listener)} -j {name}")
         for each in _invalid(entrance, bind):
             script.add("mangle", "PREROUTING", each)
         if entrance.eligible:
@@ -120,7 +120,13 @@ def _forward(script: Script, entrance: Entrance, bind: Bind, arriving: str, name
     for each in _sources(entrance):
         script.add("nat", "POSTROUTING", f"-p {listener.protocol} -m conntrack --ctstate DNAT {target} {each}")
     for each in _limits(listener, family):
-        script.add("filter", "FORWARD", f"-p {listener.protocol} {NEW} {target} {each} {_reject(listener, family)}")
+        first = f"-p {listener.protocol} {_new(listener)}"
+        script.add("filter", "FORWARD", f"{first} {target} {each} {_reject(listener, family)}")
+
+
+def _new(listener: Listener) -> str:
+    """A flow's first packet; see lb4.compile.filters.KNOWN."""
+    return NEW if listener.protocol is Protocol.TCP else f"{NEW} ! --ctstatus CONFIRMED"
 
 
 def _ports(bind: Bind) -> str:
@@ -205,7 +211,7 @@ def _limits(listener: Listener, family: Family) -> Iterator[str]:
 def _above(rate: Rate, mode: str, name: str) -> str:
     """hashlimit, as `limit` alone cannot match what is above a rate."""
     limit = rate_limit(rate)
-    by = f"--hashlimit-name {name[:12]}-{mode[0]} --hashlimit-mode srcip"
+    by = f"--hashlimit-name {name}-{mode[0]} --hashlimit-mode srcip"
     together = "" if mode == "srcip" else " --hashlimit-srcmask 0"
     return (
         f"-m hashlimit --hashlimit-above {limit.count}/{UNIT[limit.per]} --hashlimit-burst {limit.burst} {by}{together}"

@@ -42,3 +42,25 @@ def test_export_balances(lb: Balancer, lab: Lab, format: str, family: Family) ->
     assert set(lab.turns("udp", (LISTEN[family], 82), 20)) == {"server1", "server2"}
     with pytest.raises(ConnectionRefusedError):
         lab.connect("tcp", (LISTEN[family], 83))
+
+
+def test_limits_of_iptables_are_of_one_listener_and_count_a_silent_flow_once(lb: Balancer, lab: Lab) -> None:
+    """One new flow in an hour each: a listener's second flow is refused, more datagrams of its first are not."""
+    backend = addresses(ECHO_PORT)[0].replace(f":{ECHO_PORT}", ":9")
+    listeners = "".join(
+        f'  limits-listen-{port}: {{bind: "{LISTEN["ip"]}:{port}", protocol: udp, service: log, '
+        "limits: {new_connections: 1/h}}\n"
+        for port in (80, 81)
+    )
+    text = f"version: 1\nlisteners:\n{listeners}services:\n  log: {{backends: [{backend}]}}\n"
+    made = lb.do("export", path=lb.file(text), format="iptables")
+    lab.shell(BALANCER, "iptables-restore", stdin=made["text"])
+    with lab.sock("udp", node="server1") as sink:
+        sink.bind(("0.0.0.0", 9))
+        for port in (80, 81):
+            with lab.connect("udp", (LISTEN["ip"], port)) as client:
+                for _ in range(3):
+                    client.send(b"logged")
+                    assert sink.recv(100) == b"logged"
+            with pytest.raises(ConnectionRefusedError):
+                lab.who("udp", (LISTEN["ip"], port))
