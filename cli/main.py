@@ -115,7 +115,8 @@ def status(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit status."""
     try:
         answer = lbctl.main(arguments, prog_name="lbctl", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by who started it
+            sys.stdout.flush()
         return answer if isinstance(answer, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)

@@ -13,21 +13,22 @@ import click
 from cli.commands.command import command, file_argument, present, wants_json, warn
 from cli.config.errors import ConfigError, written_path
 from cli.config.files import file_warnings
-from cli.config.loader import load_file
+from cli.config.loader import load
 from cli.config.model import Configuration
+from cli.config.reading import given_text
 from cli.output import counted
 
 
-@command("check", "lbctl check lb.yaml", "lbctl --json check lb.yaml")
+@command("check", "lbctl check lb.yaml", "lbctl --json check lb.yaml", "lbctl import envoy envoy.yaml | lbctl check -")
 @file_argument
 def check(file: str) -> None:
-    """Validate FILE (default /etc/lbctl/lb.yaml): every error with its line, the keys that lead to it, and what would
-    be right. Touches nothing, needs no root.
+    """Validate FILE (default /etc/lbctl/lb.yaml, `-` for standard input): every error with its line, the keys that
+    lead to it, and what would be right. Touches nothing, needs no root.
 
     Exit status: 0 valid, 2 not.
     """
     try:
-        configuration = load_file(file)
+        configuration = load(given_text(file), file)
         warnings = (*configuration.warnings, *file_warnings(configuration))
     except ConfigError as error:
         if wants_json():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from cli.commands.command import command
+from cli.commands.command import command, present
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -27,4 +27,5 @@ def completion(shell: str) -> None:
     made = get_completion_class(shell)
     if made is None:
         raise click.ClickException(f"there is no completion for {shell}")
-    click.echo(made(lbctl, {}, "lbctl", "_LBCTL_COMPLETE").source())
+    document = {"shell": shell, "script": made(lbctl, {}, "lbctl", "_LBCTL_COMPLETE").source()}
+    present(document, lambda _: str(document["script"]))

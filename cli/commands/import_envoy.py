@@ -5,9 +5,6 @@ The rule: what is printed validates; what cannot be imported is told with its pl
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import click
 
 from cli.commands.command import command, present, warn
@@ -23,19 +20,9 @@ def import_(proxy: str, file: str) -> None:
     Exit status: 0 done, 2 something in it cannot be imported.
     """
     from cli.config.loader import load
+    from cli.config.reading import given_text
     from cli.envoy.convert import imported
 
-    made = imported(_content(file), file)
+    made = imported(given_text(file), file)
     warn(load(made, f"{file} as imported").warnings)
     present({"file": file, "configuration": made}, lambda document: str(document["configuration"]).rstrip("\n"))
-
-
-def _content(file: str) -> str:
-    from cli.config.errors import ConfigError, Problem
-
-    try:
-        return sys.stdin.buffer.read().decode() if file == "-" else Path(file).read_text("utf-8-sig")
-    except OSError as error:
-        raise ConfigError(file, [Problem((), f"cannot be read: {error.strerror}")]) from None
-    except UnicodeDecodeError:
-        raise ConfigError(file, [Problem((), "the file is not UTF-8 text")]) from None

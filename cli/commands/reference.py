@@ -20,7 +20,7 @@ HEAD = """\
 
 `lbctl [--json] COMMAND`. With `--json`, which may also stand after the command, a command that prints a result prints
 one JSON document on standard output. Text is coloured on a terminal, plain in a pipe and with `NO_COLOR` set. Errors
-and warnings go to standard error.
+and warnings go to standard error. A FILE may be `-`, standard input, of all commands but `run`, which reads it again.
 
 Exit status: 0 done, 1 could not be done, 2 wrong usage or a configuration that does not validate, 130 ended by Ctrl-C.
 

@@ -59,10 +59,10 @@ def _read(path: str) -> bytes:
 
 
 def _configured(path: str) -> Any:
-    from cli.operations.wanted import configured
-    from cli.state import Remembered
+    from cli.config.loader import load
+    from cli.config.reading import given_text
 
-    return configured(Remembered(_read(path).decode(errors="replace"), str(Path(path).absolute()))).balancer
+    return load(given_text(path), path).balancer
 
 
 def _row(number: int, each: Any) -> dict[str, Any]:

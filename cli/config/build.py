@@ -129,10 +129,10 @@ def health(schema: HealthSchema, base: Path = HERE) -> HealthCheck:
     )
 
 
-def backend_tls(schema: BackendTlsSchema | bool | None, base: Path = HERE) -> BackendTls | None:
+def backend_tls(schema: BackendTlsSchema | None, base: Path = HERE) -> BackendTls | None:
     """TLS to a service's backends."""
-    if isinstance(schema, bool) or schema is None:
-        return BackendTls() if schema else None
+    if schema is None:
+        return None
     return BackendTls(
         verify=schema.verify,
         ca=file_name(schema.ca, base),

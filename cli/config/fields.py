@@ -14,6 +14,13 @@ from lb4.address import Bind, Endpoint, IPAddress
 from lb4.model import IPNetwork, Rate, Scheduler
 
 
+def number(value: object) -> object:
+    """The value, but that true is not 1 as it is in Python. Raises ValueError."""
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} is not a number")
+    return value
+
+
 class Keys(BaseModel):
     """A mapping of the file: unknown keys are refused, nothing is converted silently."""
 

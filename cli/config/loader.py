@@ -18,6 +18,7 @@ from cli.config.document import DocumentError, Place, Value, place_at, read
 from cli.config.errors import ConfigError, Problem
 from cli.config.model import Configuration
 from cli.config.problems import problems_of
+from cli.config.reading import read_text
 from cli.config.rules import conflicts, warnings
 from cli.config.schema import FileSchema, file_adapter
 from lb4.model import Listener, Mode, Service
@@ -26,30 +27,11 @@ if TYPE_CHECKING:
     from lb7.model import HttpBalancer
 
 PROBLEMS_MAX = 100
-FILE_MAX = 64 * 1024 * 1024
 
 
 def load_file(path: str | Path) -> Configuration:
     """The configuration in a file. Raises ConfigError, also when the file cannot be read."""
     return load(read_text(path), str(path))
-
-
-def read_text(path: str | Path) -> str:
-    """The text of a file of at most FILE_MAX bytes. Raises ConfigError."""
-    origin = str(path)
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(FILE_MAX + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigError(origin, [Problem((), f"cannot be read: {reason}")]) from None
-    if len(content) > FILE_MAX:
-        raise ConfigError(origin, [Problem((), f"larger than {FILE_MAX // 2**20} MiB")])
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise ConfigError(origin, [Problem((), "the file is not UTF-8 text", line)]) from None
 
 
 def load(text: str, origin: str) -> Configuration:

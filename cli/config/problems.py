@@ -67,6 +67,8 @@ def _problem(details: ErrorDetails, root: type[BaseModel]) -> Problem:
     if kind in BOUNDS:
         words, key = BOUNDS[kind]
         return Problem(path, f"{_what(found)} is {words} {context[key]}")
+    if kind == "string_pattern_mismatch" and context["pattern"].startswith("^/"):
+        return Problem(path, f"{_what(found)} is not a path; write one such as /healthz, without spaces")
     if kind == "too_short":
         return Problem(path, f"{'the list' if isinstance(found, list) else 'the mapping'} is empty; name at least one")
     return Problem(path, f"{_what(found)}: {_lowered(details['msg'])}")
@@ -84,6 +86,8 @@ def _choice(known: dict[str, object]) -> str:
 
 def _literal(found: object, expected: str) -> str:
     words = WORD.findall(expected) or [expected]
+    if not isinstance(found, str) and str(found) in words and found is not None:
+        return f'{_what(found)} is not a text; write "{found}" in quotes'
     near = meant(found, words) if isinstance(found, str) else ""
     return f"{_what(found)} is not {listed(words)}{near}"
 

@@ -22,6 +22,8 @@ Placed = tuple[Bind, KeyPath, str]
 def conflicts(schema: FileSchema, listeners: Mapping[str, Listener], services: Mapping[str, Service]) -> list[Problem]:
     """All that makes the configuration wrong."""
     found = list(bind_conflicts(listeners))
+    if schema.metrics is not None and schema.metrics.bind.is_range:
+        found.append(Problem(("metrics", "bind"), f"{schema.metrics.bind} is a range; metrics take one port"))
     for name, listener in listeners.items():
         found += listener_problems(schema.listeners[name], listener, services)
     for name, service in services.items():

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cli.config.build_http import routes
-from cli.config.errors import KeyPath, Problem, listed
+from cli.config.errors import KeyPath, Problem, listed, meant
 from cli.config.schema_http import (
+    AccessLogSchema,
     HeaderChangesSchema,
     HttpListenerKeys,
     MatchSchema,
@@ -33,6 +34,8 @@ def http_problems(listener: HttpListenerKeys, path: KeyPath) -> Iterator[Problem
         yield from _tls(listener.tls, (*path, "tls"))
     if listener.auth is not None:
         yield from _auth(listener.auth, listener, (*path, "auth"))
+    if listener.access_log is not None:
+        yield from _access_log(listener.access_log, (*path, "access_log"))
     names: dict[str, int] = {}
     for number, route in enumerate(listener.routes):
         place = (*path, "routes", number)
@@ -47,6 +50,19 @@ def http_warnings(listener: HttpListenerKeys, path: KeyPath) -> Iterator[Problem
     """Routes that no request reaches, because an earlier one takes all of it."""
     for found in unreachable(routes(listener)):
         yield Problem((*path, "routes", found.route.number - 1), str(found))
+
+
+def _access_log(log: AccessLogSchema, path: KeyPath) -> Iterator[Problem]:
+    if log.format == "json":
+        return
+    # Imported only here: what writes logs is no part of reading a file, but its names are.
+    from lb7.access_log import NAMES, PLACEHOLDER, PLACES
+
+    known = (*PLACES, *NAMES)
+    for name in PLACEHOLDER.findall(log.format):
+        if name not in known:
+            said = meant(name, known) or f"; it has {', '.join(known)}"
+            yield Problem((*path, "format"), f"the access log has no {name!r}{said}")
 
 
 def _route(route: RouteSchema, path: KeyPath) -> Iterator[Problem]:

@@ -37,7 +37,7 @@ def service_problems(schema: ServiceSchema, service: Service) -> Iterator[Proble
     if schema.health is not None:
         yield from _health(schema.health, (*path, "health"))
         yield from _health_port(schema, schema.health, path)
-    if schema.tls is not None and not isinstance(schema.tls, bool) and bool(schema.tls.cert) != bool(schema.tls.key):
+    if schema.tls is not None and bool(schema.tls.cert) != bool(schema.tls.key):
         yield Problem((*path, "tls"), "cert and key need each other")
     if schema.tls and schema.proxy_protocol:
         yield Problem((*path, "proxy_protocol"), "cannot stand before TLS to the backends; leave out it or tls")

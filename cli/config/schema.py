@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, TypeAdapter
 
 from cli.config.errors import KeyPath
-from cli.config.fields import Address, BindText, Count, Keys, Name, Prefix, RateText, Text
+from cli.config.fields import Address, BindText, Count, Keys, Name, Prefix, RateText, Text, number
 from cli.config.schema_http import HttpLimitKeys, HttpListenerKeys
 from cli.config.schema_service import ServiceSchema
 
@@ -96,7 +96,7 @@ class MetricsSchema(Keys):
 class FileSchema(Keys):
     """A configuration file of lbctl."""
 
-    version: Literal[1]
+    version: Annotated[Literal[1], BeforeValidator(number)]
     """The version of this grammar: 1."""
     workers: Annotated[int, Field(ge=1, le=256)] | None = None
     """Processes for the modes that need one. Default: one per core."""

@@ -136,7 +136,13 @@ class AuthSchema(Keys):
 
 
 def _none(value: object, mapping: ValidatorFunctionWrapHandler) -> Any:
-    return AuthSchema.model_construct() if value == "none" else mapping(value)
+    if value == "none":
+        return AuthSchema.model_construct()
+    made = mapping(value)
+    if all(getattr(made, name) is None for name in AuthSchema.model_fields):
+        # `auth: {header: }` must not let everybody in.
+        raise ValueError("names no method; write {header: Authorization}, or none where nothing is asked")
+    return made
 
 
 AuthKeys = Annotated[AuthSchema, WrapValidator(_none, json_schema_input_type=str | AuthSchema)]

@@ -113,6 +113,12 @@ class BackendTlsSchema(Keys):
     """The key of `cert`."""
 
 
+def _tls(value: object, mapping: ValidatorFunctionWrapHandler) -> BackendTlsSchema | None:
+    if isinstance(value, bool):
+        return BackendTlsSchema.model_construct() if value else None
+    return mapping(value)  # type: ignore[no-any-return]
+
+
 class ServiceSchema(HttpServiceKeys):
     """A named set of backends with one scheduler, affinity and health check."""
 
@@ -131,7 +137,7 @@ class ServiceSchema(HttpServiceKeys):
     """How long the weight of a recovered backend grows from little to all of it."""
     panic_threshold: Fraction = 0.0
     """When less than this fraction of the backends is up, health is ignored and all of them are used."""
-    tls: BackendTlsSchema | bool | None = None
+    tls: Annotated[BackendTlsSchema | None, WrapValidator(_tls, json_schema_input_type=bool | BackendTlsSchema)] = None
     """Modes `terminate` and `http`: TLS to the backends; `true` takes the defaults."""
     proxy_protocol: Literal["v1", "v2"] | None = None
     """Mode `terminate`: the PROXY protocol header sent to backends, which tells them the client's address."""

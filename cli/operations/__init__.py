@@ -132,11 +132,11 @@ def with_text(operation: Operation, arguments: Arguments) -> Arguments:
     """The arguments with the file's text and its absolute path, where the operation reads a file."""
     if not operation.reads_file or "text" in arguments:
         return arguments
-    path = Path(arguments["path"]).absolute()
+    from cli.config.errors import ConfigError
+    from cli.config.reading import given_text
+
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise OperationError(f"cannot read {arguments['path']}: {error.strerror}", exit=2) from None
-    except UnicodeDecodeError as error:
-        raise OperationError(f"{arguments['path']} is not UTF-8 text: {error.reason}", exit=2) from None
-    return {**arguments, "path": str(path), "text": text}
+        text = given_text(arguments["path"])
+    except ConfigError as error:
+        raise OperationError(str(error), exit=2, lines=error.lines) from None
+    return {**arguments, "path": str(Path(arguments["path"]).absolute()), "text": text}

@@ -153,3 +153,54 @@ def test_what_takes_root_says_so_first() -> None:
         assert (done.returncode, done.stdout) == (1, "")
         (line,) = done.stderr.splitlines()
         assert line.startswith(f"lbctl {arguments[0]}: this takes root")
+
+
+@pytest.mark.parametrize("words", [["check", "-"], ["export", "-"], ["--json", "export", "-"]])
+def test_a_file_comes_by_standard_input(words: list[str], tmp_path: Path) -> None:
+    text = (
+        'version: 1\nlisteners: {a: {bind: "192.0.2.10:80", service: b}}\nservices: {b: {backends: ["10.0.0.1:80"]}}\n'
+    )
+    for given, status in ((text, 0), (text.replace("bind", "bnd"), 2)):
+        done = subprocess.run(
+            [*LBCTL, *words], input=given, capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False
+        )
+        assert done.returncode == status, done.stderr
+        assert ("-:2: listeners.a.bnd: unknown key; did you mean bind?" in done.stderr) == (status == 2)
+
+
+@pytest.mark.parametrize("words", [["check"], ["export"], ["plan"], ["apply"], ["import", "envoy"], ["run"]])
+def test_what_cannot_be_read_is_said_alike(words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "latin").write_bytes(b"version: 1\n# \xff\n")
+    (tmp_path / "huge").write_bytes(b"#" * (64 * 1024 * 1024 + 1))
+    said = {
+        "latin": "latin:2: the file is not UTF-8 text",
+        "huge": "huge: larger than 64 MiB",
+        "none": "none: cannot be read: No such file or directory",
+        ".": ".: cannot be read: Is a directory",
+    }
+    places = {f"LBCTL_{name}_DIR": str(tmp_path / name) for name in ("RUN", "STATE")}
+    for name, line in said.items():
+        done = subprocess.run(
+            [*LBCTL, *words, name],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=os.environ | places,
+            timeout=60,
+            check=False,
+        )
+        if "takes root" not in done.stderr:
+            assert (done.returncode, done.stderr) == (2, f"{line}\n")
+
+
+def test_a_closed_standard_output_is_no_traceback() -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *LBCTL, "schema"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_completion_script_as_json() -> None:
+    document = json.loads(lbctl("--json", "completion", "bash").stdout)
+    assert document["shell"] == "bash"
+    assert document["script"] + "\n" == lbctl("completion", "bash").stdout

@@ -116,6 +116,11 @@ BROKEN_TEXT = [
         "version: 1\nlisteners: [",
         "lb.yaml:3: this is not YAML: did not find expected node content, while parsing a flow node",
     ),
+    ("version: true", "lb.yaml:1: version: true is not a number"),
+    (
+        "version: 1\nmetrics: {bind: '127.0.0.1:9100-9101'}",
+        "lb.yaml:2: metrics.bind: 127.0.0.1:9100-9101 is a range; metrics take one port",
+    ),
     ("version: 1\nversion: 1", "lb.yaml:2: the key 'version' stands here a second time; the first is in line 1"),
     ("version: 1\n---\nversion: 1", "lb.yaml:2: a second document starts here; write one document to a file"),
     ("version: *one", "lb.yaml:1: the alias *one names no anchor before it"),
