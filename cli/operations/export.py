@@ -23,12 +23,18 @@ def export(*, path: str, text: str, format: str = "nft") -> dict[str, Any]:
     """`{"text": …, "warnings": […]}`. Raises OperationError where the format cannot say what the file asks for."""
     balancer = configured(Remembered(text, path)).balancer
     try:
-        made = write_table(compile_table(balancer)) if format == "nft" else export_iptables(balancer, FAMILY[format])
+        made = _script(balancer) if format == "nft" else export_iptables(balancer, FAMILY[format])
     except CompileError as error:
         raise OperationError(str(error), exit=2) from None
     except ExportError as error:
         raise OperationError(f"{path} cannot be written for {format}", lines=error.lines) from None
     return {"text": made, "warnings": _missing(balancer)}
+
+
+def _script(balancer: Balancer) -> str:
+    """The table in place of the one that is there: loaded a second time, its rules would else be there twice."""
+    table = compile_table(balancer)
+    return f"table {table.family} {table.name}\ndelete table {table.family} {table.name}\n\n{write_table(table)}"
 
 
 def _missing(balancer: Balancer) -> list[str]:

@@ -102,7 +102,10 @@ def _in_kernel(balancer: Balancer, listener: Listener, walk: Walk) -> Explanatio
     candidates = tuple(Candidate(_written(service, end), share) for end, share in ends.items())
     if verdict == FORWARD and not walk.sourced:
         walk.words.lines.append(f"source {walk.client} stays: the backend sees the client")
-    return _explanation(verdict, listener, candidates, walk.words.lines)
+    steps = [f"listener {listener.name} has mode {listener.mode}: the kernel serves it"]
+    if verdict == FORWARD:
+        steps.append(f"service {service.name} picks by {service.scheduler}")
+    return _explanation(verdict, listener, candidates, [*steps, *walk.words.lines])
 
 
 def _walked(walk: Walk) -> str:

@@ -56,6 +56,10 @@ def test_explain_agrees_with_the_kernel(lb: Balancer, lab: Lab, family: Family) 
         assert predicted == [lab.who("tcp", (LISTEN[family], port), source=client)[0] for client in clients]
         assert len(set(predicted)) == 3
     client = CROWD[family][7]
+    assert said(lb, client, 80)["steps"][:2] == [  # type: ignore[index]
+        "listener hash has mode nat: the kernel serves it",
+        "service hash picks by source-hash",
+    ]
     assert said(lb, client, REJECTED)["verdict"] == "reject"
     with pytest.raises(ConnectionRefusedError):
         lab.connect("tcp", (LISTEN[family], REJECTED), source=client)

@@ -44,6 +44,14 @@ def test_export_balances(lb: Balancer, lab: Lab, format: str, family: Family) ->
         lab.connect("tcp", (LISTEN[family], 83))
 
 
+def test_a_script_of_nft_takes_the_place_of_the_one_before(lb: Balancer, lab: Lab) -> None:
+    made = lb.do("export", path=lb.file(file("ip")), format="nft")["text"]
+    lab.shell(BALANCER, "nft", "-f", "-", stdin=made)
+    once = lab.shell(BALANCER, "nft", "-s", "list", "ruleset")
+    lab.shell(BALANCER, "nft", "-f", "-", stdin=made)
+    assert lab.shell(BALANCER, "nft", "-s", "list", "ruleset") == once
+
+
 def test_limits_of_iptables_are_of_one_listener_and_count_a_silent_flow_once(lb: Balancer, lab: Lab) -> None:
     """One new flow in an hour each: a listener's second flow is refused, more datagrams of its first are not."""
     backend = addresses(ECHO_PORT)[0].replace(f":{ECHO_PORT}", ":9")
