@@ -59,8 +59,8 @@ def _worker(event: Event) -> str:
 
 
 def _failed(event: Event) -> str:
-    about = " ".join(str(event[key]) for key in ("service", "backend", "path") if key in event)
-    return f"{event['operation']} {about}: {event['why']}"
+    about = " ".join(str(event[key]) for key in ("operation", "service", "backend", "path") if key in event)
+    return f"{about}: {event['why']}"
 
 
 WORDS: Mapping[str, Callable[[Event], str]] = {
