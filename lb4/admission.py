@@ -51,11 +51,6 @@ class Admission:
         self._limits: Limits = listener.limits
         self.ledger = ledger or OwnLedger()
 
-    def inherit(self, before: Admission) -> None:
-        """Goes on with the rates of a listener that this one replaces, where its limits are the same."""
-        if before._limits == self._limits:
-            self.ledger.go_on(before.ledger)
-
     def refusal(self, client: IPAddress, now: float) -> Refused | None:
         """Why the client may not open a flow now, None where it may."""
         if client in self._deny or (self._allow is not None and client not in self._allow):

@@ -1,6 +1,7 @@
 """What a door counts of the flows it let in: those that are open, in all and by client, and how fast new ones come.
 
 The rule: the same questions whether one process counts for itself or several together; `None` stands for all clients.
+When the next one is due is known by rate, so that what a slower rate left behind does not bind one that replaces it.
 Times are seconds of one clock that all who count together share.
 """
 
@@ -40,10 +41,6 @@ class Ledger(Protocol):
         """Whether one more new flow fits into the rate now; if so, it is counted."""
         ...
 
-    def go_on(self, before: Ledger) -> None:
-        """Takes over how fast new flows came before, not what is open."""
-        ...
-
 
 def burst(rate: Rate) -> int:
     """How many may come at once, as the kernel modes have it: all of one period."""
@@ -68,7 +65,7 @@ class OwnLedger:
     def __init__(self) -> None:
         self._live = 0
         self._of_client: dict[IPAddress, int] = {}
-        self._due: OrderedDict[IPAddress | None, float] = OrderedDict()
+        self._due: OrderedDict[tuple[IPAddress | None, Rate], float] = OrderedDict()
 
     def live(self, client: IPAddress | None) -> int:
         """See Ledger."""
@@ -87,19 +84,15 @@ class OwnLedger:
 
     def take(self, client: IPAddress | None, rate: Rate, now: float) -> bool:
         """See Ledger. Of the clients, those that were away longest are forgotten."""
-        due = admits(self._due.get(client, now), rate, now)
+        key = client, rate
+        due = admits(self._due.get(key, now), rate, now)
         if due is None:
             return False
-        self._due[client] = due
-        self._due.move_to_end(client)
+        self._due[key] = due
+        self._due.move_to_end(key)
         if len(self._due) > CLIENTS_MAX:
             self._due.popitem(last=False)
         return True
-
-    def go_on(self, before: Ledger) -> None:
-        """See Ledger."""
-        if isinstance(before, OwnLedger):
-            self._due = before._due
 
 
 class SharedMemory:
@@ -191,13 +184,11 @@ class SharedLedger:
 
     def take(self, client: IPAddress | None, rate: Rate, now: float) -> bool:
         """See Ledger."""
-        cells, times = self._cells(client), self._memory.due
+        of = b"" if client is None else client.packed
+        cells, times = self._cells_of(of + str(rate).encode()), self._memory.due
         due = admits(min(times[cell] for cell in cells), rate, now)
         if due is None:
             return False
         for cell in cells:
             times[cell] = max(times[cell], due)
         return True
-
-    def go_on(self, before: Ledger) -> None:
-        """See Ledger; the memory is the same."""

@@ -100,14 +100,16 @@ def is_stale(flow: Flow, before: Attribution, after: Attribution) -> bool:
     if now is None:
         return was is not None
     if now.backend is not None:
-        return now.backend.admin is AdminState.DISABLED or (flow.protocol is Protocol.UDP and _is_down(now))
+        return now.backend.admin is AdminState.DISABLED or (
+            flow.protocol is Protocol.UDP and is_down(now.service, now.backend)
+        )
     if flow.protocol is Protocol.UDP:
         return True
     return was is not None and was.backend is not None and not is_drained(was.backend)
 
 
-def _is_down(owner: Owner) -> bool:
-    backend = owner.backend
-    if backend is None or backend.health is not Health.DOWN:
+def is_down(service: Service, backend: Backend) -> bool:
+    """Whether checks found a backend down, and it is not used all the same (see panic_threshold)."""
+    if backend.health is not Health.DOWN:
         return False
-    return all(b.endpoint != backend.endpoint for b in owner.service.eligible(backend.endpoint.family))
+    return all(b.endpoint != backend.endpoint for b in service.eligible(backend.endpoint.family))

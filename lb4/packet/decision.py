@@ -11,6 +11,7 @@ from typing import NamedTuple
 from lb4.address import FAMILIES, Bind, Endpoint, Family, IPAddress
 from lb4.admission import Admission, Refused
 from lb4.affinity import Affinities, AffinitiesOf, own_affinities
+from lb4.ledger import Ledger, OwnLedger
 from lb4.model import Backend, Balancer, Listener, Mode, Service
 
 Pick = Callable[[tuple[Backend, ...], Endpoint, Endpoint, Mapping[Endpoint, int]], Backend | None]
@@ -34,7 +35,14 @@ class Choice(NamedTuple):
 class Decisions:
     """Answers for all packet listeners of one configuration."""
 
-    def __init__(self, balancer: Balancer, picks: Picks, affinities: AffinitiesOf = own_affinities) -> None:
+    def __init__(
+        self,
+        balancer: Balancer,
+        picks: Picks,
+        affinities: AffinitiesOf = own_affinities,
+        ledgers: Callable[[str], Ledger] = lambda _: OwnLedger(),
+    ) -> None:
+        """ledgers: by a listener's name, where its flows are counted."""
         self.balancer = balancer
         self.admissions: dict[str, Admission] = {}
         self._exact: dict[tuple[int, IPAddress, int], Listener] = {}
@@ -44,11 +52,11 @@ class Decisions:
         self._affinity: dict[str, Affinities] = {}
         for listener in balancer.listeners.values():
             if listener.mode is Mode.PACKET:
+                self.admissions[listener.name] = Admission(listener, ledgers(listener.name))
                 self._add(listener, picks, affinities)
 
     def _add(self, listener: Listener, picks: Picks, affinities: AffinitiesOf) -> None:
         number = NUMBERS[listener.protocol]
-        self.admissions[listener.name] = Admission(listener)
         service = self.balancer.services[listener.service]
         if service.name not in self._picks:
             self._picks[service.name] = picks(service)
@@ -78,7 +86,9 @@ class Decisions:
             return refusal
         service = self.balancer.services[listener.service]
         candidates = self._candidates[service.name, target.family]
-        backend = self._kept(service, client.ip, now) or self._picked(service, candidates, client, target, active)
+        backend = self._kept(service, candidates, client.ip, now) or self._picked(
+            service, candidates, client, target, active
+        )
         if backend is None:
             return Refused.NO_BACKEND
         self._keep(service, client.ip, backend, now)
@@ -95,20 +105,21 @@ class Decisions:
     ) -> Backend | None:
         return self._picks[service.name](candidates, client, target, active) if candidates else None
 
-    def _kept(self, service: Service, client: IPAddress, now: float) -> Backend | None:
+    def _kept(self, service: Service, candidates: tuple[Backend, ...], client: IPAddress, now: float) -> Backend | None:
+        """The backend that the client had, as long as new flows may go to it: no backup once others are up again."""
         if service.affinity is None:
             return None
         endpoint = self._affinity[service.name].backend_of(client.packed, now)
         if endpoint is None:
             return None
-        return next((b for b in service.backends if b.endpoint == endpoint and b.usable), None)
+        return next((b for b in candidates if b.endpoint == endpoint), None)
 
     def _keep(self, service: Service, client: IPAddress, backend: Backend, now: float) -> None:
         if service.affinity is not None:
             self._affinity[service.name].remember(client.packed, backend.endpoint, now)
 
     def inherit(self, before: Decisions) -> None:
-        """Takes over affinities, turns and rates of a configuration that this one replaces."""
+        """Takes over affinities and turns of a configuration that this one replaces."""
         services = before.balancer.services
         for name in self._affinity.keys() & before._affinity.keys():
             if services[name].affinity == self.balancer.services[name].affinity:
@@ -116,8 +127,6 @@ class Decisions:
         for name in self._picks.keys() & before._picks.keys():
             if services[name].scheduler == self.balancer.services[name].scheduler:
                 self._picks[name] = before._picks[name]
-        for name in self.admissions.keys() & before.admissions.keys():
-            self.admissions[name].inherit(before.admissions[name])
 
 
 NUMBERS: Mapping[str, int] = {"tcp": 6, "udp": 17}

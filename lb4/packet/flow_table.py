@@ -19,6 +19,7 @@ from lb4.packet.tcp_state import OVER, TIMEOUTS, State, moved
 FLOWS_MAX = 65536
 
 Ended = Callable[["LiveFlow"], None]
+Counted = Callable[["LiveFlow", int], None]
 
 
 class Owner(NamedTuple):
@@ -73,8 +74,11 @@ class LiveFlow:
 class FlowTable:
     """All live flows of one worker."""
 
-    def __init__(self, limit: int = FLOWS_MAX, ended: Ended | None = None) -> None:
-        """limit: the most flows at a time. ended: told of each flow that left the table."""
+    def __init__(self, limit: int = FLOWS_MAX, ended: Ended | None = None, counted: Counted | None = None) -> None:
+        """limit: the most flows at a time. ended: told of each flow that left the table.
+
+        counted: told of each connection that is one more (1) or one less (-1) of those that are going on.
+        """
         self.limit = limit
         self.directions: dict[int, dict[bytes, Direction]] = {TCP: {}, UDP: {}}
         self.active: dict[Endpoint, int] = {}
@@ -82,6 +86,7 @@ class FlowTable:
         self._numbers = count(1)
         self._deadlines: list[tuple[float, int]] = []
         self._ended = ended
+        self._counted = counted
 
     def __len__(self) -> int:
         return len(self._flows)
@@ -101,7 +106,7 @@ class FlowTable:
         directions[flow.out.key] = flow.out
         directions[flow.back.key] = flow.back
         self._flows[flow.number] = flow
-        self._count(owner.backend, 1)
+        self._count(flow, 1)
         heapq.heappush(self._deadlines, (flow.deadline, flow.number))
         return flow
 
@@ -119,7 +124,7 @@ class FlowTable:
         change = (state not in OVER) - flow.active
         flow.state = state
         if change:
-            self._count(flow.backend, change)
+            self._count(flow, change)
 
     def end(self, flow: LiveFlow) -> None:
         """Forgets a flow: its keys and whatever `ended` gives back are free again."""
@@ -128,16 +133,18 @@ class FlowTable:
         directions = self.directions[flow.protocol]
         del directions[flow.out.key], directions[flow.back.key]
         if flow.active:
-            self._count(flow.backend, -1)
+            self._count(flow, -1)
         if self._ended is not None:
             self._ended(flow)
 
-    def _count(self, backend: Endpoint, change: int) -> None:
-        active = self.active.get(backend, 0) + change
+    def _count(self, flow: LiveFlow, change: int) -> None:
+        active = self.active.get(flow.backend, 0) + change
         if active:
-            self.active[backend] = active
+            self.active[flow.backend] = active
         else:
-            self.active.pop(backend, None)
+            self.active.pop(flow.backend, None)
+        if self._counted is not None:
+            self._counted(flow, change)
 
     def expire(self, now: float, at_most: int = 1000) -> int:
         """Ends flows whose time has come, at most so many; how many it ended."""

@@ -46,7 +46,7 @@ class PacketService:
         look_beside(part.modules)
         self.setup = self._setup(part)
         chosen = picks(random.random, load_scheduler, shared.turns)
-        self.translator = Translator(self.setup, chosen, self._complain, shared.affinities)
+        self.translator = Translator(self.setup, chosen, self._complain, shared.affinities, shared.ledgers)
         self.resumed = 0
         self._directory = directory
         self._file: FlowFile | None = None

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from lb4.address import Endpoint
 from lb4.admission import Refused
 from lb4.affinity import AffinitiesOf, own_affinities
-from lb4.conntrack.attribution import is_drained
-from lb4.model import AdminState, Backend, Balancer, Health, Listener, Service
+from lb4.conntrack.attribution import is_down, is_drained
+from lb4.ledger import Ledger, OwnLedger
+from lb4.model import AdminState, Backend, Balancer, Listener, Service
 from lb4.packet.answer import answer
 from lb4.packet.checksum import changed, changed_udp
 from lb4.packet.decision import Choice, Decisions, Picks, SchedulerFailed
@@ -46,14 +47,17 @@ class Translator:
         picks: Picks,
         complain: Callable[[str], None],
         affinities: AffinitiesOf = own_affinities,
+        ledgers: Callable[[str], Ledger] = lambda _: OwnLedger(),
     ) -> None:
         """picks: makes a service's scheduler. complain: told what went wrong in a user's own scheduler.
 
-        affinities: makes the memory of which backend a client had.
+        affinities: makes the memory of which backend a client had. ledgers: makes the counts of a listener's flows.
         """
         self.setup = setup
-        self.table = FlowTable(setup.flows_max, self._forgotten)
-        self.decisions = Decisions(setup.balancer, picks, affinities)
+        self.table = FlowTable(setup.flows_max, self._forgotten, self._counted)
+        self._ledgers: dict[str, Ledger] = {}
+        self._new_ledger = ledgers
+        self.decisions = Decisions(setup.balancer, picks, affinities, self._ledger)
         self.sources = Sources(setup.own_ports, setup.seed)
         self.refused: Counter[tuple[str, Refused]] = Counter()
         self.totals = Totals()
@@ -223,10 +227,10 @@ class Translator:
             return self._refuse(listener.name, Refused.NO_PORT, data, header)
         keys = header.key, key_of(Endpoint(*taken), to)
         if turned(keys[1]) in self.table.directions[header.protocol]:
+            self.sources.give_back(header.protocol, Endpoint(*taken), to)
             return self._refuse(listener.name, Refused.NO_PORT, data, header)
         owner = Owner(listener.name, listener.service, choice.backend.endpoint)
         flow = self.table.open(header.protocol, keys, owner, now)
-        self.decisions.admissions[listener.name].opened(source_of(header.key).ip)
         self.totals.opened(owner)
         self.opened(flow)
         return flow.out
@@ -267,7 +271,6 @@ class Translator:
             return None
         flow = self.table.open(protocol, keys, Owner(listener.name, listener.service, backend), now)
         self.table.set_state(flow, state)
-        self.decisions.admissions[listener.name].opened(source_of(asked).ip)
         return flow
 
     def reconfigure(self, setup: Setup) -> int:
@@ -275,11 +278,8 @@ class Translator:
         before, was = self.decisions, self.setup.balancer
         self.setup = setup
         self.table.limit = setup.flows_max
-        self.decisions = Decisions(setup.balancer, self._picks, self._affinities)
+        self.decisions = Decisions(setup.balancer, self._picks, self._affinities, self._ledger)
         self.decisions.inherit(before)
-        for flow in self.table:
-            if flow.listener in self.decisions.admissions:
-                self.decisions.admissions[flow.listener].opened(source_of(flow.out.key).ip)
         gone = [flow for flow in self.table if not self._still_wanted(flow, was)]
         for flow in gone:
             self.table.end(flow)
@@ -293,7 +293,7 @@ class Translator:
         service = self.setup.balancer.services[flow.service]
         backend = _backend(service, flow)
         if backend is not None:
-            moves = flow.protocol == UDP and backend.health is Health.DOWN and bool(service.eligible())
+            moves = flow.protocol == UDP and is_down(service, backend)
             return backend.admin is not AdminState.DISABLED and not moves
         before = _backend(was.services[flow.service], flow) if flow.service in was.services else None
         return flow.protocol == TCP and (before is None or is_drained(before))
@@ -301,11 +301,18 @@ class Translator:
     def _forgotten(self, flow: LiveFlow) -> None:
         given = flow.out.new
         self.sources.give_back(flow.protocol, source_of(given), destination_of(given))
-        admission = self.decisions.admissions.get(flow.listener)
-        if admission is not None:
-            admission.ended(source_of(flow.out.key).ip)
         self.totals.ended(flow)
         self.ended(flow)
+
+    def _counted(self, flow: LiveFlow, change: int) -> None:
+        """A connection that is over counts against no limit, though its flow is kept for late segments."""
+        self._ledger(flow.listener).add(source_of(flow.out.key).ip, change)
+
+    def _ledger(self, listener: str) -> Ledger:
+        """The counts of a listener's flows, which go on whatever becomes of its configuration."""
+        if listener not in self._ledgers:
+            self._ledgers[listener] = self._new_ledger(listener)
+        return self._ledgers[listener]
 
 
 def _nothing(flow: LiveFlow) -> None:

@@ -12,9 +12,21 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment
 from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6
 from scapy.packet import Raw, raw
 
-from lb4.address import Endpoint, parse_endpoint
+from lb4.address import Endpoint, parse_bind, parse_endpoint
 from lb4.admission import Refused
-from lb4.model import AdminState, Affinity, Backend, Limits, Rate, Scheduler, SchedulerKind
+from lb4.model import (
+    AdminState,
+    Affinity,
+    Backend,
+    Health,
+    Limits,
+    Listener,
+    Mode,
+    Rate,
+    Scheduler,
+    SchedulerKind,
+    Service,
+)
 from lb4.packet.keys import source_of
 from lb4.packet.ports import PortRange
 from lb4.packet.tcp_state import State, moved
@@ -201,6 +213,35 @@ def test_affinity_keeps_a_client_on_its_backend() -> None:
     assert len(set(backends_of(core))) == 1
     core.step(segment("S", port=42000), 30.0)
     assert len(set(backends_of(core))) == 2
+
+
+@pytest.mark.parametrize(("panic", "lives"), [(0.0, False), (0.5, True)])
+def test_exchanges_with_a_backend_that_is_down_end_unless_it_serves_all_the_same(panic: float, lives: bool) -> None:
+    """As in the kernel modes, also where no other is left."""
+    setting = balancer()
+    service = replace(setting.services["web"], panic_threshold=panic)
+    core = translator(replace(setting, services={"web": service}))
+    core.step(datagram(), 1.0)
+    core.step(segment("S"), 1.0)
+    down = tuple(replace(b, health=Health.DOWN) for b in service.backends)
+    changed = replace(setting, services={"web": replace(service, backends=down)})
+    core.reconfigure(replace(core.setup, balancer=changed))
+    assert len(core.table) == 1 + lives
+
+
+def test_a_port_that_cannot_be_used_comes_back() -> None:
+    """A backend that is itself a client has the very addresses and ports that its answers would have."""
+    setting = balancer()
+    own = Listener("own", (parse_bind("10.0.1.1:20000"),), mode=Mode.PACKET, service="own")
+    services = {**setting.services, "own": Service("own", (Backend(parse_endpoint("10.0.2.2:8080")),))}
+    both = replace(setting, listeners={**setting.listeners, "own": own}, services=services)
+    core = translator(both, ports=PortRange(20000, 20000))
+    asked = raw(IP(src="10.0.1.2", dst="10.0.1.1") / TCP(sport=8080, dport=20000, flags="S"))
+    assert isinstance(core.step(asked, 1.0), bytearray)
+    core.step(segment("S"), 1.0)
+    assert core.refused["web", Refused.NO_PORT] == 1
+    core.table.expire(1000.0)
+    assert isinstance(core.step(segment("S"), 1000.0), bytearray)
 
 
 def test_least_connections_follows_what_ends() -> None:

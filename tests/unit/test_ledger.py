@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lb4.address import parse_endpoint, parse_ip
+from lb4.address import IPAddress, parse_endpoint, parse_ip
 from lb4.affinity import affinities_in
 from lb4.ledger import Ledger, OwnLedger, SharedMemory, shared_memory, shared_with
 from lb4.model import Rate
@@ -41,6 +41,15 @@ def test_what_one_lets_in_the_other_sees(memory: int, kind: str) -> None:
     assert (second.live(None), second.live(A)) == (2, 1)
     first.add(None, 1)
     assert (second.live(None), second.live(A)) == (3, 1)
+
+
+@pytest.mark.parametrize("kind", ["own", "shared"])
+@pytest.mark.parametrize("client", [None, A])
+def test_a_slower_rate_does_not_bind_the_one_that_replaces_it(memory: int, kind: str, client: IPAddress | None) -> None:
+    first, _ = both(memory, kind)
+    assert [first.take(client, Rate(1, 3600), 100.0) for _ in range(2)] == [True, False]
+    assert [first.take(client, Rate(2), 101.0) for _ in range(3)] == [True, True, False]
+    assert not first.take(client, Rate(1, 3600), 102.0)
 
 
 @pytest.mark.parametrize("kind", ["own", "shared"])
