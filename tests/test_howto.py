@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lb4.doctor import findings
 from tests.proxy.test_imported_article import ARTICLE
 
 ROOT = Path(__file__).parents[1]
@@ -75,3 +77,35 @@ def test_from_envoy(tmp_path: Path) -> None:
     (commands,) = blocks("from-envoy.md", "sh")
     done(commands, tmp_path)
     assert "mode: http" in (tmp_path / "lb.yaml").read_text()
+
+
+@pytest.mark.root
+def test_a_deploy(tmp_path: Path) -> None:
+    (file,) = blocks("first-balancer.md", "yaml")
+    (tmp_path / "lb.yaml").write_text(file)
+    (loop,) = blocks("drain.md", "sh")
+    deploys = 'deploy-to() { echo "deployed to $1"; lbctl status | grep -c draining; }'
+    printed = done("\n".join(["lbctl apply lb.yaml", deploys, loop, "lbctl status", "lbctl flush"]), tmp_path)
+    assert re.findall(r"deployed to (\S+)\n1\n", printed) == ["10.0.1.2:8080", "10.0.2.2:8080"]
+    assert printed.rstrip().splitlines()[-2].count("enabled") == 1
+
+
+@pytest.mark.root
+def test_metrics(tmp_path: Path) -> None:
+    text = (PAGES / "monitor.md").read_text()
+    (shown,) = (block for block in blocks("monitor.md", "yaml") if "metrics:" in block)
+    (asked,) = re.findall(r"`(curl [^`]+)`", text)
+    (tmp_path / "lb.yaml").write_text(f"version: 1\n{shown}")
+    address = "ip addr add 10.0.0.1/32 dev lo"
+    run = "lbctl run lb.yaml & until [ -S run/control.sock ]; do sleep 0.1; done"
+    scrape = "curl -sS --retry 9 --retry-connrefused http://10.0.0.1:9100/metrics"
+    for command in (asked.replace("/run/lbctl/", "run/"), scrape):
+        assert "# TYPE lbctl_" in done("\n".join([address, run, command]), tmp_path)
+
+
+def test_every_finding_of_doctor_is_explained() -> None:
+    said = set(re.findall(r'(?:Finding|setting)\(\s*(?:"\w+"|level), "([^"]+)"', inspect.getsource(findings)))
+    assert len(said) > 10
+    rows = re.findall(r"^\| ([^|]+) \|", (PAGES / "doctor.md").read_text(), re.MULTILINE)
+    names = {name for row in rows for name in re.split(r", |: ", row)}
+    assert said | {path.rpartition("/")[2] for path in findings.BRIDGE} <= names

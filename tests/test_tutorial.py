@@ -125,13 +125,14 @@ CONFIGURATIONS = [
     pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
     for page in sorted((ROOT / "docs").rglob("*.md"))
     for number, block in enumerate(re.findall(r"^ *```yaml\n(.*?)^ *```", page.read_text(), re.DOTALL | re.MULTILINE))
-    if block.lstrip().startswith("version: 1")
+    if re.match(r" *(version|listeners|metrics):", block)
 ]
 
 
 @pytest.mark.parametrize("text", CONFIGURATIONS)
 def test_a_configuration_that_is_shown_validates(text: str) -> None:
-    load(textwrap.dedent(text), "shown")
+    whole = textwrap.dedent(text)
+    load(whole if whole.startswith("version:") else f"version: 1\n{whole}", "shown")
 
 
 def test_the_tutorial_shows_the_example() -> None:
