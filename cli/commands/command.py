@@ -77,8 +77,8 @@ def command(name: str, *examples: str) -> Callable[[Callable[..., None]], Comman
 
 
 def file_argument(function: Callable[..., None]) -> Callable[..., None]:
-    """The FILE argument, which defaults to /etc/lbctl/lb.yaml."""
-    return click.argument("file", default=DEFAULT_FILE, type=click.Path(), metavar="[FILE]")(function)
+    """The FILE argument, which defaults to /etc/lbctl/lb.yaml. Whether it can be read is said where it is read."""
+    return click.argument("file", default=DEFAULT_FILE, type=click.Path(readable=False), metavar="[FILE]")(function)
 
 
 def wants_json() -> bool:

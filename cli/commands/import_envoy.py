@@ -12,7 +12,7 @@ from cli.commands.command import command, present, warn
 
 @command("import", "lbctl import envoy envoy.yaml > lb.yaml", "lbctl import envoy - < envoy.json")
 @click.argument("proxy", type=click.Choice(["envoy"]), metavar="envoy")
-@click.argument("file", type=click.Path(allow_dash=True))
+@click.argument("file", type=click.Path(readable=False, allow_dash=True))
 def import_(proxy: str, file: str) -> None:
     """Print the Envoy v2 or v3 static configuration in FILE (YAML or JSON, `-` for standard input) as a configuration
     of lbctl. Comments in it say what differs.

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from cli.operations.context import Context, passing_context, require_root, run_directory
+from cli.operations.context import Context, may_administer, passing_context, require_root, run_directory
 from cli.operations.error import OperationError
 from cli.operations.remote import ask
 
@@ -29,7 +29,8 @@ Arguments = Mapping[str, Any]
 class Operation:
     """Where an operation's function is. reads_file: argument `path` is a file, whose text goes along as `text`.
 
-    needs_root: it speaks to the kernel. needs_run: only the process of `lbctl run` can do it. pure: it works on
+    needs_root: it speaks to the kernel. unless_kernelless: but takes no root where all listeners, in force and in the
+    file, are of modes that need no kernel. needs_run: only the process of `lbctl run` can do it. pure: it works on
     values alone and is never asked of another process.
     """
 
@@ -37,6 +38,7 @@ class Operation:
     function: str
     reads_file: bool = False
     needs_root: bool = True
+    unless_kernelless: bool = False
     needs_run: bool = False
     pure: bool = False
 
@@ -47,20 +49,20 @@ class Operation:
 
 
 OPERATIONS: dict[str, Operation] = {
-    "plan": Operation("cli.operations.plan", "plan", reads_file=True),
-    "apply": Operation("cli.operations.apply", "apply", reads_file=True),
+    "plan": Operation("cli.operations.plan", "plan", reads_file=True, unless_kernelless=True),
+    "apply": Operation("cli.operations.apply", "apply", reads_file=True, unless_kernelless=True),
     "confirm": Operation("cli.operations.confirm", "confirm"),
     "rollback": Operation("cli.operations.rollback", "rollback"),
     "flush": Operation("cli.operations.flush", "flush"),
     "refresh": Operation("cli.operations.refresh", "refresh"),
-    "status": Operation("cli.operations.status", "status"),
-    "flows": Operation("cli.operations.flows", "flows"),
-    "explain": Operation("cli.operations.explain", "explain"),
-    "drain": Operation("cli.operations.admin", "drain"),
-    "enable": Operation("cli.operations.admin", "enable"),
-    "disable": Operation("cli.operations.admin", "disable"),
-    "weight": Operation("cli.operations.admin", "weight"),
-    "active": Operation("cli.operations.admin", "active"),
+    "status": Operation("cli.operations.status", "status", unless_kernelless=True),
+    "flows": Operation("cli.operations.flows", "flows", unless_kernelless=True),
+    "explain": Operation("cli.operations.explain", "explain", unless_kernelless=True),
+    "drain": Operation("cli.operations.admin", "drain", unless_kernelless=True),
+    "enable": Operation("cli.operations.admin", "enable", unless_kernelless=True),
+    "disable": Operation("cli.operations.admin", "disable", unless_kernelless=True),
+    "weight": Operation("cli.operations.admin", "weight", unless_kernelless=True),
+    "active": Operation("cli.operations.admin", "active", unless_kernelless=True),
     "doctor": Operation("cli.operations.doctor", "doctor"),
     "export": Operation("cli.operations.export", "export", reads_file=True, needs_root=False, pure=True),
 }
@@ -83,9 +85,27 @@ def perform(name: str, arguments: Arguments, environment: Mapping[str, str] | No
     if operation.needs_run:
         raise OperationError(f"lbctl {name} asks the process of `lbctl run`, and none answers at {socket}")
     if operation.needs_root:
-        require_root(name)
+        arguments = _permitted(operation, name, arguments, where)
     with collecting_no_garbage(), passing_context(where) as context:
         return perform_here(context, name, with_text(operation, arguments))
+
+
+def _permitted(operation: Operation, name: str, arguments: Arguments, where: Mapping[str, str]) -> Arguments:
+    """The arguments, with the file's text where it was looked at. Raises OperationError where this takes root."""
+    if not operation.unless_kernelless or may_administer():
+        require_root(name)
+        return arguments
+    from cli.operations.rights import asks_the_kernel
+    from cli.state import Remembered
+
+    try:
+        given = with_text(operation, arguments)
+    except OperationError:
+        require_root(name)
+        raise
+    if asks_the_kernel(where, Remembered(given["text"], given["path"]) if operation.reads_file else None):
+        require_root(name)
+    return given
 
 
 @contextmanager

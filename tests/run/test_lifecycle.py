@@ -109,6 +109,36 @@ READS_ALL = ("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_
 AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs", *READS_ALL]
 
 
+def test_a_file_of_processes_alone_is_applied_without_root(lab: Lab, tmp_path: Path) -> None:
+    """And no other: with listeners of the kernel in force or asked for, and with nothing known, it takes root."""
+    own = tmp_path / "own"
+    own.mkdir()
+    os.chown(own, 65534, 65534)
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)
+    environment = {**os.environ, "LBCTL_RUN_DIR": f"{own}/run", "LBCTL_STATE_DIR": f"{own}/state"}
+    (tmp_path / "nat.yaml").write_text(nat())
+
+    def lbctl(*words: str, text: str = "") -> tuple[int, str]:
+        command = [*AS_NOBODY, LBCTL, *words]
+        with lab.inside(BALANCER):
+            done = subprocess.run(
+                command, env=environment, capture_output=True, input=text, text=True, timeout=30, check=False
+            )
+        return done.returncode, done.stdout + done.stderr
+
+    assert lbctl("status")[0] == 1
+    assert lbctl("plan", "--exit-code", "-", text=http())[0] == 1
+    status, said = lbctl("apply", "-", text=http())
+    assert (status, "needs `lbctl run`" in said) == (0, True), said
+    assert lbctl("plan", "--exit-code", "-", text=http())[0] == 0
+    for words in (("status",), ("flows",), ("drain", "web", "10.0.1.2:8080"), ("enable", "web", "10.0.1.2:8080")):
+        assert lbctl(*words)[0] == 0, words
+    for words in (("apply", str(tmp_path / "nat.yaml")), ("apply", "none.yaml"), ("rollback",), ("flush",)):
+        status, said = lbctl(*words)
+        assert (status, "takes root" in said) == (1, True), said
+
+
 def test_http_alone_needs_no_root(lab: Lab, tmp_path: Path) -> None:
     """As nobody, on a port that anybody may have, without a place to write but its own."""
     own = tmp_path / "own"
