@@ -33,6 +33,8 @@ class Mode(StrEnum):
 
 
 KERNEL_MODES = frozenset({Mode.NAT, Mode.GATEWAY})
+ROUTED_MODES = KERNEL_MODES | {Mode.PACKET}
+"""The modes whose packets the host forwards by its routing table, whoever rewrites them."""
 
 
 class SchedulerKind(StrEnum):
@@ -254,6 +256,11 @@ class Balancer:
 
     listeners: Mapping[str, Listener]
     services: Mapping[str, Service]
+
+    def routed_families(self) -> tuple[Family, ...]:
+        """The address families of listeners whose packets the host forwards, IPv4 first."""
+        found = {f for each in self.listeners.values() if each.mode in ROUTED_MODES for f in each.families}
+        return tuple(family for family in FAMILIES if family in found)
 
     def kernel_listeners(self) -> tuple[Listener, ...]:
         """The listeners that the kernel forwards by itself, in the order of their names."""

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping
 from cli.config.errors import KeyPath, Problem, listed, meant, shown
 from cli.config.rules_terminate import limit_problems, service_fit_problems, terminate_problems
 from cli.config.schema import ListenerSchema
-from lb4.model import KERNEL_MODES, Listener, Mode, Protocol, SchedulerKind, Service
+from lb4.model import ROUTED_MODES, Listener, Mode, Protocol, SchedulerKind, Service
 
-PACKET_MODES = KERNEL_MODES | {Mode.PACKET}
 KEY_MODES: dict[str, tuple[Mode, ...]] = {
     "snat": (Mode.NAT, Mode.PACKET),
     "tls": (Mode.TERMINATE, Mode.HTTP),
@@ -70,7 +69,7 @@ def _protocol(listener: Listener, path: KeyPath) -> Iterator[Problem]:
 def _binds(listener: Listener, path: KeyPath) -> Iterator[Problem]:
     for number, bind in enumerate(listener.binds):
         place = (*path, "bind", number)
-        if bind.is_wildcard and listener.mode in PACKET_MODES:
+        if bind.is_wildcard and listener.mode in ROUTED_MODES:
             yield Problem(place, f"mode {listener.mode} takes one address of this host, not {shown(str(bind.ip))}")
         if bind.is_range and listener.mode is Mode.HTTP:
             yield Problem(place, f"mode http takes single ports, not the range {bind.first}-{bind.last}")
@@ -107,7 +106,7 @@ def _services(
 
 def _fits(listener: Listener, service: Service, place: KeyPath) -> Iterator[Problem]:
     whose = f"service {service.name}"
-    if listener.mode in PACKET_MODES:
+    if listener.mode in ROUTED_MODES:
         yield from _fits_packets(listener, service, place)
     elif service.scheduler.kind is SchedulerKind.PYTHON:
         yield Problem(place, f"the scheduler {service.scheduler} of {whose} is for modes {listed(PACKET)}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from fcntl import ioctl
 from pathlib import Path
 from struct import Struct
@@ -24,6 +25,7 @@ from lb4.doctor.findings import BRIDGE, CONNTRACK, FORWARD4, FORWARD6, LOCAL_POR
 from lb4.doctor.foreign import foreign_chains
 from lb4.kernel.interface import KernelError
 from lb4.model import Balancer, Protocol
+from lb4.packet.queue_choice import chosen
 
 SYS = Path("/proc/sys")
 TRACKING = ("max", "buckets", "tcp_timeout_established", "tcp_be_liberal")
@@ -115,6 +117,7 @@ def facts(context: Context, balancer: Balancer) -> Facts:
         legacy_tables=legacy_tables(),
         ra_default_route=has_ra_default_route(),
         run=context.runtime is not None,
+        packet_limit=chosen(context.environment).copy_limit,
     )
 
 
@@ -150,12 +153,13 @@ def tracked(context: Context) -> int:
 
 
 def ports_used(context: Context, balancer: Balancer) -> dict[tuple[Protocol, IPAddress, Endpoint], int]:
-    """How many flows have a source address of the balancer's towards each backend."""
+    """How many flows have a source address of the balancer's towards each backend; none where conntrack tells none."""
     owners = Attribution(balancer)
     used: Counter[tuple[Protocol, IPAddress, Endpoint]] = Counter()
-    for flow in context.conntrack.flows() if balancer.kernel_listeners() else ():
-        if flow.source.ip != flow.client.ip and owners.owner(flow) is not None:
-            used[flow.protocol, flow.source.ip, flow.backend] += 1
+    with suppress(ConntrackError):
+        for flow in context.conntrack.flows() if balancer.kernel_listeners() else ():
+            if flow.source.ip != flow.client.ip and owners.owner(flow) is not None:
+                used[flow.protocol, flow.source.ip, flow.backend] += 1
     return dict(used)
 
 

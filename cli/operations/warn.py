@@ -23,11 +23,9 @@ FORWARDING = {
 
 def warnings_of(context: Context, configuration: Configuration) -> list[str]:
     """The warnings of a configuration on this host."""
-    kernel = configuration.balancer.kernel_listeners()
-    families = sorted({family for listener in kernel for family in listener.families})
     return [
         *configuration.warnings,
-        *(line for family in families for line in _forwarding(family)),
+        *(line for family in configuration.balancer.routed_families() for line in _forwarding(family)),
         *(_needs_run(configuration) if context.runtime is None else ()),
     ]
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from lb4.address import Endpoint, Family, IPAddress
 from lb4.model import Balancer, Mode, Protocol, SchedulerKind
+from lb4.packet.queue_message import COPY_MAX
 
 Level = Literal["ok", "warning", "problem"]
 ORDER: dict[Level, int] = {"problem": 0, "warning": 1, "ok": 2}
@@ -24,8 +25,8 @@ BRIDGE = ("net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6ta
 SNAT_PORTS = 65535 - 1024 + 1
 """Ports that the kernel gives to translated sources (nf_nat_core.c: below 1024 only where the client's was)."""
 
-PACKET_MTU = 4016
-"""The longest packet that the queue hands over whole."""
+ROUTED = ("inet", "ip", "ip6")
+"""The families of tables that see forwarded packets; hooks of others have the same numbers and another meaning."""
 
 CHAIN_LENGTH = 8
 """Flows per hash bucket from which looking one up is slow."""
@@ -53,7 +54,8 @@ class Facts:
 
     settings: by path below /proc/sys, what stands there. interfaces: MTU by name, without the loopback. tracked: flows
     conntrack holds. ports: flows by protocol, source address and backend. features: optional nf_tables expressions,
-    None where unknown. run: whether `lbctl run` is up.
+    None where unknown. run: whether `lbctl run` is up. packet_limit: the longest packet that packet mode's queue hands
+    over whole, in bytes.
     """
 
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -65,6 +67,7 @@ class Facts:
     legacy_tables: tuple[str, ...] = ()
     ra_default_route: bool = False
     run: bool = False
+    packet_limit: int = COPY_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,7 @@ def setting(level: Level, name: str, what: str, path: str, value: str, *, safe: 
 
 def families(balancer: Balancer) -> set[Family]:
     """The address families of listeners whose packets the host forwards; IPv4 where nothing is in force."""
-    found: set[Family] = {f for each in balancer.kernel_listeners() for f in each.families}
+    found: set[Family] = set(balancer.routed_families())
     return found or ({"ip"} if not balancer.listeners else set())
 
 
@@ -165,8 +168,8 @@ def _packet_mode(facts: Facts, balancer: Balancer) -> Iterator[Finding]:
         if everywhere == 0 and _number(facts, path) == 0:
             what = f"off on {name}: answers that come to it with a source of this host are dropped (mode packet)"
             yield setting("problem", "accept_local", what, path, "1", safe=True)
-        if mtu > PACKET_MTU:
-            what = f"{mtu} on {name}: mode packet sees no more than {PACKET_MTU} bytes of a packet"
+        if mtu > facts.packet_limit:
+            what = f"{mtu} on {name}: mode packet sees no more than {facts.packet_limit} bytes of a packet"
             yield Finding("problem", "MTU", what, f"ip link set {name} mtu 1500")
 
 
@@ -250,6 +253,8 @@ def _features(facts: Facts, balancer: Balancer) -> Iterator[Finding]:
 
 def _other_tables(facts: Facts) -> Iterator[Finding]:
     for chain in facts.chains:
+        if chain.family not in ROUTED:
+            continue
         whose = f"{chain.family} {chain.table} {chain.name}"
         if chain.policy == "drop" and chain.hook == "forward":
             what = f"{whose} drops what none of its rules accepts: forwarded flows need one"

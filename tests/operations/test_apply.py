@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from cli.operations.error import OperationError
@@ -134,6 +136,21 @@ def test_a_state_directory_that_cannot_be_written_stops_before_the_kernel(lb: Ba
     with pytest.raises(OperationError, match="LBCTL_STATE_DIR"):
         lb.apply(WEB)
     assert lb.tables() == []
+
+
+@pytest.mark.parametrize("mode", ["nat", "gateway", "packet"])
+def test_a_host_that_does_not_forward_is_warned_of(lb: Balancer, mode: str) -> None:
+    text = WEB.replace("service: web}", f"service: web, mode: {mode}}}")
+    forward = Path("/proc/sys/net/ipv4/ip_forward")
+    with lb.network.inside("lb"):
+        forward.write_text("0")
+    try:
+        warned = lb.do("plan", path=lb.file(text))["warnings"]
+        assert [line for line in warned if line.startswith("IPv4 forwarding is off")]
+    finally:
+        with lb.network.inside("lb"):
+            forward.write_text("1")
+    assert not [line for line in lb.do("plan", path=lb.file(text))["warnings"] if "forwarding" in line]
 
 
 def test_live_connections_outlive_what_does_not_concern_them(lb: Balancer) -> None:

@@ -228,6 +228,13 @@ def test_flows_that_cannot_be_ended(lb: Balancer, conntrack: type[KernelConntrac
     assert lb.plan(in_force) == []
 
 
+def test_doctor_finds_what_it_can_where_conntrack_tells_nothing(lb: Balancer) -> None:
+    lb.apply(WEB)
+    with lb.network.inside("lb"), passing_context(lb.environment) as context:
+        found = perform_here(replace(context, conntrack=NoConntrack()), "doctor", {})["findings"]
+    assert "source ports" in [finding["name"] for finding in found]
+
+
 def test_a_refused_apply_leaves_no_deadline(lb: Balancer) -> None:
     (lb.directory / "state").mkdir()
     (lb.directory / "state" / ".next.yaml.new").mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -36,6 +37,17 @@ def wrong(found: list[Finding]) -> list[Finding]:
 
 def test_a_host_in_order_has_no_fault() -> None:
     assert wrong(findings(facts(), balancer())) == []
+
+
+def test_packet_modes_own_queue_takes_jumbo_frames() -> None:
+    well = replace(facts({"eth0": 9000}), run=True)
+    assert [f.name for f in wrong(findings(well, balancer(Mode.PACKET)))] == []
+
+
+@pytest.mark.parametrize("family", ["bridge", "arp", "netdev"])
+def test_hooks_that_forwarded_packets_do_not_pass(family: str) -> None:
+    theirs = (ForeignChain(family, "theirs", "x", "filter", "forward", 0, "drop"),)
+    assert wrong(findings(replace(facts(), chains=theirs), balancer())) == []
 
 
 FULL = Facts(settings=WELL, interfaces=INTERFACE, tracked=250_000)
@@ -80,7 +92,15 @@ DOCKER = ForeignChain("ip", "nat", "PREROUTING", "nat", "prerouting", -100, "acc
             "net.ipv4.conf.eth0.accept_local=1",
             True,
         ),
-        (facts({"eth0": 9000}), balancer(Mode.PACKET), "problem", "MTU", "ip link set eth0 mtu 1500", False),
+        (
+            replace(facts({"eth0": 9000}), packet_limit=4016),
+            balancer(Mode.PACKET),
+            "problem",
+            "MTU",
+            "ip link set eth0 mtu 1500",
+            False,
+        ),
+        (facts(**{FORWARD4: "0"}), balancer(Mode.PACKET), "problem", "IPv4 forwarding", "ip_forward=1", True),
         (FULL, balancer(), "problem", "conntrack size", "nf_conntrack_max=524288", True),
         (Facts(settings={FORWARD4: "1"}), balancer(), "problem", "conntrack", "modprobe nf_conntrack", False),
         (PORTS, balancer(), "problem", "source ports", "snat", False),
