@@ -13,7 +13,8 @@ from cli.operations.context import Context
 from cli.operations.documents import ExplainDocument
 from cli.operations.error import OperationError
 from cli.operations.explain_request import explain_request
-from cli.operations.wanted import in_force, required
+from cli.operations.transition import assistance_of
+from cli.operations.wanted import in_force, required, weighed
 from lb4.address import AddressError, Endpoint, parse_endpoint
 from lb4.compile.table import compile_table
 from lb4.explain.packet import Packet, affinities_at
@@ -37,7 +38,7 @@ def explain(
         raise OperationError(f"{client} and {target} are of two address families", exit=2)
     now = in_force(context)
     balancer = now.balancer if now is not None else Balancer({}, {})
-    table = compile_table(balancer, context.runtime.assistance() if context.runtime is not None else None)
+    table = compile_table(weighed(context, balancer), assistance_of(context))
     return asdict(explained(balancer, table, packet, dict(_learnt(context, balancer, packet))))
 
 

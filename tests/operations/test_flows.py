@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import socket
 import time
+from dataclasses import replace
 
 import pytest
 
+from cli.operations import perform_here
+from cli.operations.context import passing_context
 from cli.operations.error import OperationError
+from lb4.address import Endpoint, parse_endpoint
 from tests.operations.balancer import (
     BOTH,
     FIRST,
@@ -226,6 +230,31 @@ def test_no_backend_left_is_told_and_refused_at_once(lb: Balancer) -> None:
         lb.connected()
     assert time.monotonic() - began < 2
     assert lb.do("status")["listeners"][0]["refused"] == {"no backend": 1}
+
+
+class Recovering:
+    """What `lbctl run` knows while the first backend's weight grows."""
+
+    def steps(self) -> dict[tuple[str, Endpoint], int]:
+        return {("web", parse_endpoint(FIRST)): 1}
+
+    def assistance(self) -> None:
+        return None
+
+    configuration = assistance
+
+    def health(self) -> dict[str, str]:
+        return {}
+
+    addresses = health
+
+
+def test_explain_goes_by_the_weights_that_are_in_force(lb: Balancer) -> None:
+    lb.apply(WEB)
+    asked = {"protocol": "tcp", "client": f"{CLIENT}:41000", "target": f"{BIND}:80"}
+    with lb.network.inside("lb"), passing_context(lb.environment) as context:
+        found = perform_here(replace(context, runtime=Recovering()), "explain", asked)["candidates"]
+    assert {each["backend"]: round(each["probability"], 3) for each in found} == {FIRST: 0.091, SECOND: 0.909}
 
 
 def test_all_works_with_nothing_in_force(lb: Balancer) -> None:
