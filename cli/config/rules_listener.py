@@ -6,10 +6,12 @@ The rule: as in `rules`, of which this is the part about listeners.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from ipaddress import IPv6Address
 
 from cli.config.errors import KeyPath, Problem, listed, meant, shown
 from cli.config.rules_terminate import limit_problems, service_fit_problems, terminate_problems
 from cli.config.schema import ListenerSchema
+from lb4.address import IPAddress
 from lb4.model import ROUTED_MODES, Listener, Mode, Protocol, SchedulerKind, Service
 
 KEY_MODES: dict[str, tuple[Mode, ...]] = {
@@ -71,8 +73,15 @@ def _binds(listener: Listener, path: KeyPath) -> Iterator[Problem]:
         place = (*path, "bind", number)
         if bind.is_wildcard and listener.mode in ROUTED_MODES:
             yield Problem(place, f"mode {listener.mode} takes one address of this host, not {shown(str(bind.ip))}")
+        if listener.mode in ROUTED_MODES and has_zone(bind.ip):
+            yield Problem(place, f"mode {listener.mode} takes an address without a zone, not {shown(str(bind.ip))}")
         if bind.is_range and listener.mode is Mode.HTTP:
             yield Problem(place, f"mode http takes single ports, not the range {bind.first}-{bind.last}")
+
+
+def has_zone(ip: IPAddress) -> bool:
+    """Whether it is a link-local address with its interface, `fe80::1%eth0`: packets do not carry that."""
+    return isinstance(ip, IPv6Address) and ip.scope_id is not None
 
 
 HTTP_KEYS = (Mode.TERMINATE, Mode.HTTP)
@@ -83,7 +92,7 @@ def _snat(listener: Listener, path: KeyPath) -> Iterator[Problem]:
     for number, ip in enumerate(listener.snat):
         if not any(ip.version == bind.ip.version for bind in listener.binds):
             yield Problem((*path, "snat", number), f"{ip} is of a family that no bind has; leave it out")
-        if ip.is_unspecified or ip.is_multicast:
+        if ip.is_unspecified or ip.is_multicast or has_zone(ip):
             yield Problem((*path, "snat", number), f"{ip} is not an address of this host")
 
 
@@ -122,6 +131,11 @@ def _fits_packets(listener: Listener, service: Service, place: KeyPath) -> Itera
         yield Problem(place, f"{service.names[0]} of {whose} is for modes terminate and http; write its addresses")
     if service.tls is not None:
         yield Problem(place, f"the tls of {whose} is for modes terminate and http")
+    for backend in service.backends:
+        if has_zone(backend.endpoint.ip):
+            yield Problem(
+                place, f"{backend} of {whose} is for modes terminate and http: nothing is forwarded to a zone"
+            )
     for family in listener.families:
         if not service.of_family(family) and not service.names:
             yield Problem(place, f"the bind has {FAMILY_NAMES[family]} and {whose} no {FAMILY_NAMES[family]} backend")
