@@ -93,7 +93,9 @@ def execute(node: str, program: tuple[str, ...]) -> None:
         raise OperationError(f"the lab has no node {node!r}; it has {', '.join(NODES)}", exit=2)
     if not build.is_up(place.LAB):
         raise OperationError("there is no lab: `lbctl lab up` first")
-    words = list(program)
+    words = list(program[program[0] == "--" :])
+    if not words:
+        raise OperationError("there is no program to run after --", exit=2)
     if words[0] == "lbctl":
         words[:1] = [sys.executable, "-m", "cli"]
     try:
@@ -102,6 +104,8 @@ def execute(node: str, program: tuple[str, ...]) -> None:
         raise OperationError(f"cannot run {words[0]}: {error.strerror}") from None
 
 
+# What follows NODE is the program's own, its options too, as with `ip netns exec`.
+execute.allow_interspersed_args = False
 lab.add_command(execute)
 
 

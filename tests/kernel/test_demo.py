@@ -74,6 +74,12 @@ def test_wrong_usage(arguments: tuple[str, ...], status: int) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("words", [("sh", "-c", "true"), ("--", "sh", "-c", "true"), ("true", "--json")])
+def test_options_after_the_node_are_the_program_s_own(words: tuple[str, ...]) -> None:
+    done = lbctl("lab", "exec", "nobody", *words)
+    assert (done.returncode, "has no node 'nobody'" in done.stderr) == (2, True), done.stderr
+
+
 @pytest.mark.parametrize("scene", ["nat", "http"])
 def test_a_checkout_that_only_root_can_read(scene: str, tmp_path: Path) -> None:
     """As below /root, or a home directory of Debian's: workers that gave up root import nothing from there."""
