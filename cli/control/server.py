@@ -22,6 +22,7 @@ from cli.control.openapi import document_of
 from cli.operations import OPERATIONS, perform_here
 from cli.operations.context import Context
 from cli.operations.error import OperationError
+from cli.operations.remote import short
 from cli.run.log import event
 
 BODY_LIMIT = 64 * 1024 * 1024
@@ -69,7 +70,8 @@ class ControlServer:
         await self._runner.setup()
         fresh = self.path.with_name(".control.sock.new")
         fresh.unlink(missing_ok=True)
-        await web.UnixSite(self._runner, str(fresh)).start()
+        with short(fresh) as path:
+            await web.UnixSite(self._runner, path).start()
         fresh.chmod(SOCKET_MODE)
         if self._group:
             shutil.chown(fresh, group=self._group)

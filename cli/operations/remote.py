@@ -7,9 +7,10 @@ The rule: POST /v1/<operation> with the arguments gives 200 and the document, or
 from __future__ import annotations
 
 import json
+import os
 import socket
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,23 @@ from cli.operations.error import OperationError
 
 ANSWER_TIMEOUT = 120.0
 """Seconds to wait for an answer: an apply of ten thousand listeners takes a few."""
+
+
+SUN_PATH = 108
+"""Bytes of a socket's path, the last of them 0: unix(7)."""
+
+
+@contextmanager
+def short(path: Path) -> Iterator[str]:
+    """A path of the same socket that the kernel takes, however deep its directory lies. Raises OSError."""
+    if len(os.fsencode(path)) < SUN_PATH:
+        yield str(path)
+        return
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)
 
 
 class UnixConnection(HTTPConnection):
@@ -31,7 +49,8 @@ class UnixConnection(HTTPConnection):
         """Connects to the socket. Raises OSError."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self.path))
+        with short(self.path) as path:
+            self.sock.connect(path)
 
 
 def ask(path: Path, name: str, arguments: Mapping[str, Any]) -> tuple[bool, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -140,3 +141,18 @@ def test_what_is_no_request_is_refused(run: Run) -> None:
     described = json.loads(connection.getresponse().read())
     connection.close()
     assert "/v1/drain" in described["paths"]
+
+
+def test_a_run_directory_however_deep(lab: Lab, tmp_path: Path) -> None:
+    """Deeper than the path of a socket may be long."""
+    deep = tmp_path / ("a" * 120)
+    deep.mkdir()
+    run = Run(lab, deep)
+    try:
+        run.start(nat(more=""))
+        assert run.command("drain", "echo", BACKEND).returncode == 0
+        assert run.says("drain service=echo")
+        run.stop()
+        assert not (deep / "run" / "control.sock").exists()
+    finally:
+        run.close()
