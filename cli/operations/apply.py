@@ -14,6 +14,7 @@ from cli.operations import confirmation
 from cli.operations.context import Context
 from cli.operations.documents import ApplyDocument
 from cli.operations.error import OperationError
+from cli.operations.lingering import lingering
 from cli.operations.plan import change_documents, override_documents
 from cli.operations.transition import Unsettled, ask_for_flows, commit, difference, settle, table_of
 from cli.operations.wanted import InForce, before, configured, relevant, wanted
@@ -49,14 +50,15 @@ def bring_into_force(
 ) -> ApplyDocument:
     """The same for a configuration that was validated, under the lock of the state directory. befores: see recover."""
     after = wanted(context, configuration.balancer)
-    table = table_of(context, after)
     balancers = [each.balancer for each in befores]
-    ask_for_flows(context, (*balancers, after))
-    if context.runtime is not None:
-        context.runtime.prepare(configuration)
-    with remembering(context, remembered):
-        changed = commit(context, table)
-        flows = settle(context, balancers, after)
+    with lingering(context, balancers, after):
+        table = table_of(context, after)
+        ask_for_flows(context, (*balancers, after))
+        if context.runtime is not None:
+            context.runtime.prepare(configuration)
+        with remembering(context, remembered):
+            changed = commit(context, table)
+            flows = settle(context, balancers, after)
     overrides = relevant(context.state.overrides(), after)
     return {
         "changes": change_documents(context, befores[0], configuration, after, changed),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lb4.flow import Flow
     from lb4.kernel.interface import Kernel
     from lb4.model import Health
-    from lb4.packet.rules import PacketQueues
+    from lb4.packet.rules import Lingering, PacketQueues
 
 CAP_NET_ADMIN = 12
 """linux/capability.h: the bit of CAP_NET_ADMIN."""
@@ -42,7 +42,12 @@ class Activity:
 
 
 class Runtime(Protocol):
-    """What only the process of `lbctl run` knows. Keys are (service, backend)."""
+    """What only the process of `lbctl run` knows. Keys are (service, backend).
+
+    lingering: see cli.operations.lingering.
+    """
+
+    lingering: tuple[Lingering, ...]
 
     def prepare(self, configuration: Configuration) -> None:
         """Opens what the configuration needs, before anything is changed. Raises OperationError where it cannot."""

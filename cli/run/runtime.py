@@ -24,7 +24,7 @@ from lb4.kernel.interface import Kernel
 from lb4.model import Health, Mode, Protocol
 from lb4.packet.host import HostUnfit, make_fit, queue_drops
 from lb4.packet.queue_choice import chosen
-from lb4.packet.rules import PacketQueues
+from lb4.packet.rules import Lingering, PacketQueues
 from lb7.files import FileError
 
 ANSWER_TIMEOUT = 2.0
@@ -50,6 +50,7 @@ class LiveRuntime:
         self.recovering: Mapping[tuple[str, Endpoint], int] = {}
         self.applied: Configuration | None = None
         self.learned: Mapping[str, tuple[IPAddress, ...]] = {}
+        self.lingering: tuple[Lingering, ...] = ()
 
     def prepare(self, configuration: Configuration) -> None:
         """Opens the sockets of a configuration that is about to be applied. Raises OperationError."""
@@ -69,7 +70,7 @@ class LiveRuntime:
 
     def queues(self) -> PacketQueues | None:
         """The queues of the packet workers."""
-        return PacketQueues(self._fleet.packet_size, self._by_xtables())
+        return PacketQueues(self._fleet.packet_size, self._by_xtables(), lingering=self.lingering)
 
     def _by_xtables(self) -> bool:
         if self._features is None:

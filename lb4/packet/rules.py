@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from lb4.address import FAMILIES, Bind, Family
+from lb4.address import FAMILIES, Bind, Endpoint, Family
 from lb4.compile.marks import QUEUE_BASE
 from lb4.compile.names import ADDRESS_TYPE, DADDR, PROTOCOL_NUMBER, SADDR, SUFFIX, arriving
 from lb4.model import Balancer, Listener, Mode
@@ -61,6 +61,10 @@ ERRORS: dict[Family, tuple[Element, ...]] = {
 _REQUESTS, _ERRORS, _WORKERS = "packet-requests", "packet-errors", "packet-workers"
 
 
+Lingering = tuple[str, Endpoint]
+"""A listener, and a backend that its service has no more but whose connections live on."""
+
+
 @dataclass(frozen=True, slots=True)
 class PacketQueues:
     """The workers of packet mode, each with a queue. xtables: see lb4.nft.ruleset.Queue. ports: of all of them."""
@@ -68,6 +72,7 @@ class PacketQueues:
     workers: int = 1
     xtables: bool = False
     ports: PortRange = field(default_factory=PortRange)
+    lingering: tuple[Lingering, ...] = ()
 
 
 def with_packet_mode(table: Table, balancer: Balancer, queues: PacketQueues) -> Table:
@@ -176,10 +181,12 @@ def _replies(balancer: Balancer, binds: list[tuple[Listener, Bind]], queues: Pac
     """From each backend's ports to each worker's."""
     spans: dict[tuple[bytes, bytes], set[tuple[int, int]]] = {}
     for listener, bind in binds:
-        for backend in balancer.services[listener.service].of_family(bind.family):
-            port = backend.endpoint.port
-            span = (bind.first, bind.last) if port is None else (port, port)
-            spans.setdefault((backend.endpoint.ip.packed, PROTOCOL_NUMBER[listener.protocol]), set()).add(span)
+        ends = [backend.endpoint for backend in balancer.services[listener.service].backends]
+        ends += [end for name, end in queues.lingering if name == listener.name]
+        for end in ends:
+            if end.family == bind.family:
+                span = (bind.first, bind.last) if end.port is None else (end.port, end.port)
+                spans.setdefault((end.ip.packed, PROTOCOL_NUMBER[listener.protocol]), set()).add(span)
     for (ip, protocol), each in sorted(spans.items()):
         for first, last in joined(each):
             for worker in range(queues.workers):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -86,6 +88,44 @@ def test_run(host: tuple[Network, Host]) -> None:
             time.sleep(0.2)
             assert {flow["backend"] for flow in lbctl("flows")} == {"10.0.1.2:8080"}
             assert lbctl("plan", str(lbctl.file))["changes"] == []
+
+
+def test_connections_of_a_drained_backend_outlive_its_removal(host: tuple[Network, Host]) -> None:
+    net, lbctl = host
+    with ExitStack() as stack:
+        for i in (0, 1):
+            stack.enter_context(tcp_server(net, f"server{i}", talk))
+        clients = [stack.enter_context(stream(net, "client")) for _ in range(4)]
+        with lbctl.running():
+            for client in clients:
+                client.connect((BIND, 80))
+                client.sendall(b"hello")
+                assert client.recv(10) == b"hello"
+            lbctl("drain", "web", "10.0.2.2:8080")
+            for step in ("", "# another\n"):
+                lbctl.file.write_text(CONFIG.replace(', "10.0.2.2:8080"', "") + step)
+                lbctl("apply", str(lbctl.file))
+                assert lbctl("plan", str(lbctl.file))["changes"] == []
+                for client in clients:
+                    client.sendall(b"still")
+                    assert client.recv(10) == b"still"
+            assert "10.0.2.2" in replies(net)
+            for client in clients:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.close()
+            lbctl.file.write_text(CONFIG.replace(', "10.0.2.2:8080"', ""))
+            deadline = time.monotonic() + 60
+            while "10.0.2.2" in replies(net) and time.monotonic() < deadline:
+                time.sleep(1)
+                lbctl.file.write_text(lbctl.file.read_text() + "# another\n")
+                lbctl("apply", str(lbctl.file))
+            assert "10.0.2.2" not in replies(net)
+
+
+def replies(net: Network) -> str:
+    """Whose answers come to the hook, as the kernel has it."""
+    command = ["ip", "netns", "exec", net.name("lb"), "nft", "list", "map", "inet", "lbctl", "packet-replies4"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def check_documents(lbctl: Host) -> None:
