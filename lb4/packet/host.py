@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from struct import Struct
 
@@ -48,7 +49,10 @@ def mtus() -> dict[str, int]:
     found = {}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for _, name in socket.if_nameindex():
-            if name != LOOPBACK:
+            if name == LOOPBACK:
+                continue
+            # One that was listed may be gone by now.
+            with suppress(OSError):
                 answer = fcntl.ioctl(sock, SIOCGIFMTU, _INTERFACE.pack(name.encode(), 0))
                 found[name] = int(_INTERFACE.unpack(answer)[1])
     return found

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 from dataclasses import replace
 
 import pytest
 
 from lb4.ledger import shared_memory, shared_with
 from lb4.model import Affinity, Balancer, Health, Limits, Rate
+from lb4.packet.host import mtus
 from lb4.packet.part import PacketPart
 from lb4.packet.service import PacketService
 from tests.packet.segments import backends_of, datagram, reply, segment
@@ -79,3 +81,9 @@ def test_affinity_to_a_backup_ends_when_others_are_back() -> None:
     core.reconfigure(replace(core.setup, balancer=found(Health.UP)))
     core.step(segment("S", 41001), 2.0)
     assert backends_of(core) == [str(second), str(first)]
+
+
+def test_an_interface_that_goes_while_mtus_are_read_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = socket.if_nameindex()
+    monkeypatch.setattr(socket, "if_nameindex", lambda: [*there, (9999, "lbt-gone")])
+    assert mtus().keys() == {name for _, name in there} - {"lo"}
