@@ -6,13 +6,12 @@ The rule: all requests of the turns go over one client connection, and the serve
 from __future__ import annotations
 
 import http.client
-import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from cli.demo.scene import Report
-from cli.demo.stage import Stage, request
+from cli.demo.stage import Stage, request, whoami
 from cli.lab.plan import DOMAIN, HTTP_PORTS, LISTEN4, SERVERS
 
 PORT = 8443
@@ -71,7 +70,7 @@ def _cases(report: Report, connection: http.client.HTTPConnection) -> None:
 
 
 def _turns(report: Report, connection: http.client.HTTPConnection) -> None:
-    answers = [json.loads(request(connection, "/whoami", CREDENTIALS)[1]) for _ in range(TURNS)]
+    answers = [whoami(connection, "/whoami", CREDENTIALS) for _ in range(TURNS)]
     order = [f"{each['server']}:{each['local'].rpartition(':')[2]}" for each in answers]
     turns = len(set(order)) == 2 and all(one != two for one, two in pairwise(order))
     ports = {each.rpartition(":")[2] for each in order} == {str(port) for port in HTTP_PORTS}

@@ -20,8 +20,8 @@ from typing import Any
 from cli.lab import build, interruption, namespaces, place, servers
 from cli.lab.plan import BALANCER, CLIENT
 
-PATIENCE = 60.0
-"""Seconds that anything may take."""
+PATIENCE = 300.0
+"""Seconds that anything may take: an emulated machine compiles all of lbctl anew in each process."""
 
 
 class Stage:
@@ -57,9 +57,12 @@ class Stage:
         with log.open("ab") as output:
             said = output.tell()
             command = self._command("run", str(path))
-            self._runs.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output))
-        if not self.until(lambda: b" ready " in log.read_bytes()[said:]):
-            raise OSError(f"lbctl run was not ready in {PATIENCE:g} s; it said: {log.read_text()[said:].strip()}")
+            run = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        self._runs.append(run)
+        self.until(lambda: b" ready " in log.read_bytes()[said:] or run.poll() is not None)
+        if b" ready " not in (told := log.read_bytes()[said:]):
+            ended = "ended" if run.poll() is not None else f"was not ready in {PATIENCE:g} s"
+            raise OSError(f"lbctl run {ended}; it said: {told.decode(errors='replace').strip()}")
 
     def _command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "cli.demo.enter", self.prefix, BALANCER, sys.executable, "-m", "cli", *arguments]
@@ -70,8 +73,7 @@ class Stage:
         """What the server answers to one request on a connection of its own. Raises OSError."""
         connection = self.connect(address)
         try:
-            answered: Mapping[str, Any] = json.loads(request(connection, path)[1])
-            return answered
+            return whoami(connection, path)
         finally:
             connection.close()
 
@@ -122,6 +124,17 @@ def request(
     connection.request("GET", path, headers=dict(headers or {}))
     response = connection.getresponse()
     return response.status, response.read()
+
+
+def whoami(
+    connection: http.client.HTTPConnection, path: str, headers: Mapping[str, str] | None = None
+) -> Mapping[str, Any]:
+    """Who answered one request on a connection, in the server's own words. Raises OSError when no server did."""
+    status, body = request(connection, path, headers)
+    if status != http.client.OK:
+        raise OSError(f"GET {path} was answered {status}: {body.decode(errors='replace').strip()}")
+    said: Mapping[str, Any] = json.loads(body)
+    return said
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -88,6 +89,20 @@ def own_mounts() -> None:
 def cover(target: Path, by: Path) -> None:
     """Lets a file be read where another one is. Call own_mounts first."""
     _call("mount", os.fsencode(by), os.fsencode(target), b"none", MS_BIND, None)
+
+
+def add(target: Path, copied: Path, scratch: Path) -> None:
+    """Lets a file be read where none is, or a link that leads nowhere. Call own_mounts first.
+
+    scratch: an empty directory; what becomes of it is seen by this process alone.
+    """
+    _call("mount", b"tmpfs", os.fsencode(scratch), b"tmpfs", 0, None)
+    upper, work = scratch / "upper", scratch / "work"
+    upper.mkdir()
+    work.mkdir()
+    shutil.copy(copied, upper / target.name)
+    options = f"lowerdir={target.parent},upperdir={upper},workdir={work}"
+    _call("mount", b"overlay", os.fsencode(target.parent), b"overlay", 0, options.encode())
 
 
 def processes(name: str) -> list[int]:

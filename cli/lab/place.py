@@ -35,6 +35,7 @@ def prepare(prefix: str) -> None:
     own = directory(prefix)
     own.mkdir(parents=True, exist_ok=True)
     (own / "resolv.conf").write_text(f"nameserver {NAME_SERVER}\noptions timeout:1 attempts:2\n")
+    (own / "scratch").mkdir(exist_ok=True)
 
 
 def clear(prefix: str) -> None:
@@ -46,7 +47,10 @@ def become(prefix: str, node: str, command: list[str]) -> None:
     """Turns this process into the command, in the node. Raises FileNotFoundError and other OSErrors; never returns."""
     namespaces.own_mounts()
     resolver = directory(prefix) / "resolv.conf"
-    if node == BALANCER and resolver.exists() and RESOLVER.exists():
-        namespaces.cover(RESOLVER.resolve(), resolver)
+    if node == BALANCER and resolver.exists():
+        if RESOLVER.exists():
+            namespaces.cover(RESOLVER.resolve(), resolver)
+        else:
+            namespaces.add(RESOLVER, resolver, directory(prefix) / "scratch")
     namespaces.enter(f"{prefix}{node}")
     os.execvpe(command[0], command, environment(prefix, os.environ))

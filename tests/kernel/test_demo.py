@@ -89,3 +89,13 @@ def test_a_checkout_that_only_root_can_read(scene: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cli", "demo", scene]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_host_whose_resolver_leads_nowhere(tmp_path: Path) -> None:
+    """As where systemd-resolved does not run: /etc/resolv.conf is a link to a file that is not there."""
+    etc = tmp_path / "etc"
+    script = f"""
+        cp -a /etc {etc} && ln -sf ../run/nowhere/resolv.conf {etc}/resolv.conf && mount --bind {etc} /etc &&
+        {LBCTL} demo http && test -L /etc/resolv.conf"""
+    done = subprocess.run(["unshare", "--mount", "sh", "-ec", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

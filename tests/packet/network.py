@@ -46,8 +46,8 @@ class Network:
             self.write("lb", f"net/{key.replace('.', '/')}", "1")
 
     def _link(self, node: str, number: int) -> None:
-        run("ip", "link", "add", f"eth{number}", "netns", self.name("lb"), "type", "veth",
-            "peer", "name", "eth0", "netns", self.name(node))  # fmt: skip
+        # From within: a name that the host's own network has is refused, wherever the link is to be.
+        self.ip("lb", "link", "add", f"eth{number}", "type", "veth", "peer", "name", "eth0", "netns", self.name(node))
         for where, device, host in ("lb", f"eth{number}", 1), (node, "eth0", 2):
             self.ip(where, "addr", "add", f"10.0.{number}.{host}/24", "dev", device)
             self.ip(where, "addr", "add", f"fd00:{number}::{host}/64", "dev", device, "nodad")
