@@ -248,6 +248,12 @@ class HttpListener:
         """The listener's name."""
         return self.listener.name
 
+    @property
+    def services(self) -> frozenset[str]:
+        """The names of the services that its routes send requests to."""
+        forwards = [route.action for route in self.routes if isinstance(route.action, Forward)]
+        return frozenset(share.service for forward in forwards for share in forward.services)
+
 
 @dataclass(frozen=True, slots=True)
 class Ejection:

@@ -85,6 +85,15 @@ class Configuration:
         """The TLS that services speak to their backends."""
         return tuple(each.tls for each in self.services.values() if each.tls is not None)
 
+    def services_of(self, name: str) -> frozenset[str]:
+        """The services that the listener of this name sends clients to: its own, and those by server name or route."""
+        served = {self.listeners[name].service}
+        if name in self.terminate:
+            served.update(self.terminate[name].sni.values())
+        if self.http_or_none is not None and name in self.http_or_none.listeners:
+            served.update(self.http_or_none.listeners[name].services)
+        return frozenset(served - {""})
+
     def of_mode(self, *modes: Mode) -> tuple[Listener, ...]:
         """The listeners of these modes, in the order of their names."""
         return tuple(self.listeners[name] for name in sorted(self.listeners) if self.listeners[name].mode in modes)

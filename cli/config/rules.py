@@ -22,8 +22,8 @@ Placed = tuple[Bind, KeyPath, str]
 def conflicts(schema: FileSchema, listeners: Mapping[str, Listener], services: Mapping[str, Service]) -> list[Problem]:
     """All that makes the configuration wrong."""
     found = list(bind_conflicts(listeners))
-    if schema.metrics is not None and schema.metrics.bind.is_range:
-        found.append(Problem(("metrics", "bind"), f"{schema.metrics.bind} is a range; metrics take one port"))
+    if schema.metrics is not None:
+        found += metrics_conflicts(schema.metrics.bind, listeners)
     for name, listener in listeners.items():
         found += listener_problems(schema.listeners[name], listener, services)
     for name, service in services.items():
@@ -60,6 +60,17 @@ def bind_conflicts(listeners: Mapping[str, Listener]) -> Iterator[Problem]:
             yield from _overlaps(group)
         if wildcards and not ip.is_unspecified:
             yield from _under_wildcard(group, wildcards.get((protocol, family_of(ip)), []))
+
+
+def metrics_conflicts(bind: Bind, listeners: Mapping[str, Listener]) -> Iterator[Problem]:
+    """Metrics at more than one port, or where clients of a listener arrive: half of them would be told of metrics."""
+    path: KeyPath = ("metrics", "bind")
+    if bind.is_range:
+        yield Problem(path, f"{bind} is a range; metrics take one port")
+    for name, listener in listeners.items():
+        for other in listener.binds if listener.protocol is Protocol.TCP else ():
+            if bind.overlaps(other):
+                yield _conflict((bind, path, ""), (other, path, name))
 
 
 def _overlaps(group: list[Placed]) -> Iterator[Problem]:

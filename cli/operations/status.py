@@ -58,7 +58,9 @@ def status(context: Context, *, service: str | None = None) -> StatusDocument:
     balancer, overrides = found.balancer, context.state.overrides()
     names = sorted(balancer.services) if service is None else [service_of(balancer, service).name]
     listeners = [
-        listener for _, listener in sorted(balancer.listeners.items()) if service is None or listener.service == service
+        listener
+        for name, listener in sorted(balancer.listeners.items())
+        if service is None or service in found.configuration.services_of(name)
     ]
     counts = counted(context, balancer)
     document: StatusDocument = {

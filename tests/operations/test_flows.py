@@ -268,3 +268,21 @@ def test_all_works_with_nothing_in_force(lb: Balancer) -> None:
             lb.do(name, service="web", backend=FIRST)
     with pytest.raises(OperationError, match="nothing waits"):
         lb.do("confirm")
+
+
+def test_status_of_one_service_has_every_listener_that_leads_to_it(lb: Balancer) -> None:
+    lb.apply(f"""version: 1
+listeners:
+  kernel: {{bind: "{BIND}:80", service: web}}
+  own: {{bind: "{BIND}:81", mode: http, service: web}}
+  routed: {{bind: "{BIND}:82", mode: http, routes: [{{match: {{path: /a}}, split: {{web: 1, other: 1}}}}]}}
+  named: {{bind: "{BIND}:83", mode: terminate, service: other, sni: {{a.test: web}}}}
+  none: {{bind: "{BIND}:84", service: other}}
+services:
+  web: {{backends: ["{FIRST}"]}}
+  other: {{backends: ["{SECOND}"]}}
+""")
+    document = lb.do("status", service="web")
+    assert [listener["name"] for listener in document["listeners"]] == ["kernel", "named", "own", "routed"]
+    assert [service["name"] for service in document["services"]] == ["web"]
+    assert len(lb.do("status")["listeners"]) == 5

@@ -121,6 +121,11 @@ BROKEN_TEXT = [
         "version: 1\nmetrics: {bind: '127.0.0.1:9100-9101'}",
         "lb.yaml:2: metrics.bind: 127.0.0.1:9100-9101 is a range; metrics take one port",
     ),
+    (
+        GOOD + "metrics: {bind: '0.0.0.0:80'}\n",
+        "lb.yaml:6: metrics.bind: 0.0.0.0:80 overlaps 192.0.2.10:80 of the listener web; "
+        "give each its own address or port",
+    ),
     ("version: 1\nversion: 1", "lb.yaml:2: the key 'version' stands here a second time; the first is in line 1"),
     ("version: 1\n---\nversion: 1", "lb.yaml:2: a second document starts here; write one document to a file"),
     ("version: *one", "lb.yaml:1: the alias *one names no anchor before it"),
