@@ -54,29 +54,29 @@ def _play(name: str) -> Report:
     from cli.demo.stage import Stage, stage
     from cli.lab.servers import ServerFailed
 
-    play: Callable[[Stage], Report] = import_module(f"cli.demo.{name}").play
+    scene = import_module(f"cli.demo.{name}")
+    play: Callable[[Stage, Report], None] = scene.play
+    say: Callable[[str], None] = (lambda _: None) if wants_json() else click.echo
+    report = Report(name, lambda told: say(latest(told)))
+    say(click.style(scene.TITLE, bold=True))
     try:
         with stage(name) as made:
-            report = play(made)
+            play(made, report)
     except CalledProcessError as error:
         said = error.stderr.decode(errors="replace").strip()
         raise OperationError(f"the scene {name} could not be played: {said or error}") from None
     except (OSError, HTTPException, ServerFailed, TimeoutExpired, JSONDecodeError) as error:
         raise OperationError(f"the scene {name} could not be played: {error}") from None
-    if not wants_json():
-        click.echo(text(report))
+    say("")
     return report
 
 
-def text(report: Report) -> str:
-    """The scene for people."""
-    blocks: list[list[str]] = [[click.style(report.title, bold=True)], []]
-    for part in report.parts:
-        if isinstance(part, Figure):
-            blocks += [figure_lines(part), []]
-        else:
-            blocks[-1].append(claim_line(part))
-    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+def latest(report: Report) -> str:
+    """What the scene said last, for people: figures stand apart, claims together."""
+    *before, part = report.parts
+    lines = figure_lines(part) if isinstance(part, Figure) else [claim_line(part)]
+    apart = isinstance(part, Figure) or not before or isinstance(before[-1], Figure)
+    return "\n".join(["", *lines] if apart else lines)
 
 
 def claim_line(claim: Claim) -> str:

@@ -39,12 +39,13 @@ CASES: Sequence[tuple[str, str, Mapping[str, str], int, bytes]] = (
     ("/ping → Pong", "/ping", CREDENTIALS, 200, b"Pong\n"),
     ("anything else → 404", "/payments", CREDENTIALS, 404, b""),
 )
+
+TITLE = "Layer 7: the balancer reads every request"
 TURNS = 8
 
 
-def play(stage: Stage) -> Report:
+def play(stage: Stage, report: Report) -> None:
     """Plays the scene."""
-    report = Report("http", "Layer 7: the balancer reads every request")
     stage.run(stage.write(CONFIGURATION))
     # Names that a slow machine has not looked up yet do not keep lbctl from being ready.
     stage.until(lambda: len({backend["name"] for backend in _backends(stage)}) == len(BACKENDS))
@@ -55,7 +56,6 @@ def play(stage: Stage) -> Report:
     report.claim("refused requests never reached a server", touched == 1, f"{touched} of {len(CASES)} did")
     _turns(report, connection)
     connection.close()
-    return report
 
 
 def _cases(report: Report, connection: http.client.HTTPConnection) -> None:

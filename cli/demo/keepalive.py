@@ -15,6 +15,8 @@ from cli.demo.scene import Report
 from cli.demo.stage import Stage, request
 from cli.lab.plan import LISTEN4, SERVERS, address_of
 
+TITLE = "One busy client: layer 4 sends all of it to one server, layer 7 spreads it"
+
 QUIET, BUSY = 1, 50
 """Requests a second of client A and of client B."""
 SECONDS = 3
@@ -32,9 +34,8 @@ services:
 """
 
 
-def play(stage: Stage) -> Report:
+def play(stage: Stage, report: Report) -> None:
     """Plays the scene."""
-    report = Report("keepalive", "One busy client: layer 4 sends all of it to one server, layer 7 spreads it")
     stage.run(stage.write(CONFIGURATION))
     shares = {layer: _share(stage, port) for layer, port in PORTS.items()}
     rows = [(server, *(_written(shares[layer], server) for layer in PORTS)) for server in TWO]
@@ -43,7 +44,6 @@ def play(stage: Stage) -> Report:
     four, seven = (_ratio(shares[layer]) for layer in PORTS)
     report.claim("at layer 4 one server does nearly all the work", four >= BUSY / QUIET * 0.5, f"{four:.0f} to 1")
     report.claim("at layer 7 both do the same", seven <= 1.1, f"{seven:.2f} to 1")
-    return report
 
 
 def _share(stage: Stage, port: int) -> Counter[str]:

@@ -17,6 +17,8 @@ from cli.demo.stage import Stage, request
 from cli.lab.plan import BALANCER, CLIENT, LISTEN4, SERVERS, address_of, server_at
 from lb4.address import Endpoint
 
+TITLE = "Layer 4: the balancer rewrites both addresses of every packet"
+
 PORT = 80
 SERVER_PORT = 8080
 LISTENER = Endpoint(LISTEN4, PORT)
@@ -33,9 +35,8 @@ services:
 """
 
 
-def play(stage: Stage) -> Report:
+def play(stage: Stage, report: Report) -> None:
     """Plays the scene."""
-    report = Report("nat", "Layer 4: the balancer rewrites both addresses of every packet")
     path = stage.write(CONFIGURATION)
     stage.lbctl("apply", str(path))
     _tables(stage, report)
@@ -43,7 +44,6 @@ def play(stage: Stage) -> Report:
     stage.run(path)
     _drain(stage, report)
     _death(stage, report)
-    return report
 
 
 def _tables(stage: Stage, report: Report) -> None:

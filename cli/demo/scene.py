@@ -5,7 +5,7 @@ The rule: values alone. A claim is what the article says; it is observed or it i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -27,21 +27,28 @@ class Figure:
     rows: tuple[tuple[str, ...], ...]
 
 
+Part = Claim | Figure
+
+
 @dataclass(slots=True)
 class Report:
-    """What a scene says, in the order in which it says it."""
+    """What a scene says, in the order in which it says it. tell: is called as soon as another part is there."""
 
     name: str
-    title: str
-    parts: list[Claim | Figure] = field(default_factory=list)
+    tell: Callable[[Report], None]
+    parts: list[Part] = field(default_factory=list)
 
     def claim(self, text: str, observed: bool, detail: str = "") -> None:
         """Adds a claim."""
-        self.parts.append(Claim(text, observed, detail))
+        self._add(Claim(text, observed, detail))
 
     def figure(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Adds a table."""
-        self.parts.append(Figure(title, tuple(columns), tuple(tuple(row) for row in rows)))
+        self._add(Figure(title, tuple(columns), tuple(tuple(row) for row in rows)))
+
+    def _add(self, part: Part) -> None:
+        self.parts.append(part)
+        self.tell(self)
 
     @property
     def claims(self) -> list[Claim]:
