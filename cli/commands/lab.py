@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from cli.commands.command import Command, command, present
 from cli.operations.context import require_root
@@ -31,6 +32,18 @@ services:
       - "[2001:db8:1::2]:8080"
       - "[2001:db8:2::2]:8080"
 """
+
+
+class Node(click.ParamType[str]):
+    """The name of one of the lab's namespaces."""
+
+    name = "node"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """All there are."""
+        from cli.lab.plan import NODES
+
+        return [CompletionItem(node) for node in NODES if node.startswith(incomplete)]
 
 
 @click.group("lab")
@@ -81,7 +94,7 @@ def down() -> None:
     "sudo lbctl lab exec client -- curl http://192.0.2.10/",
     "sudo lbctl lab exec balancer -- lbctl status",
 )
-@click.argument("node")
+@click.argument("node", type=Node())
 @click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED)
 def execute(node: str, program: tuple[str, ...]) -> None:
     """Run PROGRAM in NODE: client, balancer, server1, server2 or server3."""

@@ -1,4 +1,4 @@
-"""Arguments that name a service or a backend, completed from what is in force.
+"""Arguments that name a listener, a service or a backend, completed from what is in force.
 
 The rule: completion never fails and never writes: where nothing can be read, it offers nothing.
 """
@@ -27,6 +27,17 @@ class ServiceName(click.ParamType[str]):
         return _starting([] if found is None else found.services, incomplete)
 
 
+class ListenerName(click.ParamType[str]):
+    """The name of a listener."""
+
+    name = "listener"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The listeners in force."""
+        found = _in_force()
+        return _starting([] if found is None else found.listeners, incomplete)
+
+
 class BackendAddress(click.ParamType[str]):
     """The address of a backend."""
 
@@ -40,6 +51,7 @@ class BackendAddress(click.ParamType[str]):
         return _starting([str(backend) for service in services for backend in service.backends], incomplete)
 
 
+LISTENER = ListenerName()
 SERVICE = ServiceName()
 BACKEND = BackendAddress()
 

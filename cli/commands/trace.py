@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, cast
 import click
 
 from cli.commands.command import command, wants_json
+from cli.commands.names import BACKEND, LISTENER
 from cli.operations.error import OperationError
 from lb4.address import AddressError, Endpoint, parse_endpoint
 from lb4.model import Balancer, IPNetwork
@@ -37,6 +38,7 @@ class Address(click.ParamType[Endpoint]):
     """An address with or without a port."""
 
     name = "address"
+    shell_complete = BACKEND.shell_complete
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Endpoint:
         """The endpoint."""
@@ -47,7 +49,7 @@ class Address(click.ParamType[Endpoint]):
 
 
 @command("trace", "lbctl trace", "lbctl trace --listener web --count 20", "lbctl trace --write web.pcapng")
-@click.option("--listener", metavar="NAME", help="Only packets of this listener.")
+@click.option("--listener", type=LISTENER, metavar="NAME", help="Only packets of this listener.")
 @click.option("--client", type=Prefix(), metavar="ADDRESS", help="Only packets of clients of this address or prefix.")
 @click.option("--backend", type=Address(), metavar="ADDRESS", help="Only packets from or to this backend.")
 @click.option("--count", type=click.IntRange(min=1), help="End after so many packets.")

@@ -101,6 +101,45 @@ def test_services_and_backends_in_force_complete(tmp_path: Path) -> None:
     assert (nothing.returncode, nothing.stdout.split()) == (0, [])
 
 
+def test_listeners_and_nodes_complete(tmp_path: Path) -> None:
+    (tmp_path / "applied.yaml").write_text(f"# lbctl: from {EXAMPLE}\n{EXAMPLE.read_text()}")
+    asked = {"_LBCTL_COMPLETE": "bash_complete", "LBCTL_STATE_DIR": str(tmp_path)}
+    assert lbctl(COMP_WORDS="lbctl trace --listener a", COMP_CWORD="3", **asked).stdout.split() == ["plain,api"]
+    nodes = lbctl(COMP_WORDS="lbctl lab exec server", COMP_CWORD="3", **asked)
+    assert nodes.stdout.split() == ["plain,server1", "plain,server2", "plain,server3"]
+
+
+@pytest.mark.parametrize(
+    ("line", "replies"),
+    [
+        ("lbctl dr", ["drain"]),
+        ("lbctl drain p", ["payments", "ping"]),
+        ("lbctl drain ping ", ["10.0.1.2:8080", "10.0.2.2:8181"]),
+        ("lbctl drain ping 10.0.2.2:", ["8181"]),
+        ("lbctl drain ping 10.0.2.2:81", ["8181"]),
+        ("lbctl drain ping 10.0.2.2:9", []),
+        ("lbctl lab exec client ", []),
+    ],
+)
+def test_bash_completes_what_is_before_the_cursor(line: str, replies: list[str], tmp_path: Path) -> None:
+    """As bash asks: what it takes for the current word begins after the last colon."""
+    (tmp_path / "applied.yaml").write_text(f"# lbctl: from {EXAMPLE}\n{EXAMPLE.read_text()}")
+    command = tmp_path / "lbctl"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{LBCTL[2]}" "$@"\n')
+    command.chmod(0o755)
+    script = f"""
+        complete() {{ :; }}; compopt() {{ :; }}
+        {lbctl("completion", "bash").stdout}
+        COMP_LINE="$1 and more" COMP_POINT=${{#1}}
+        _lbctl_completion "$0"
+        for each in "${{COMPREPLY[@]}}"; do echo "$each"; done"""
+    environment = {**os.environ, "LBCTL_STATE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        ["bash", "-c", script, command, line], capture_output=True, text=True, check=False, env=environment
+    )
+    assert (done.stdout.split(), done.stderr) == (replies, "")
+
+
 def test_a_closed_pipe_is_quiet() -> None:
     done = subprocess.run(
         ["bash", "-c", 'set -o pipefail; "$0" -c "$1" schema | head -1', sys.executable, LBCTL[2]],
