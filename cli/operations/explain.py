@@ -20,7 +20,7 @@ from lb4.compile.table import compile_table
 from lb4.explain.packet import Packet, affinities_at
 from lb4.explain.packet import explain as explained
 from lb4.model import Balancer, Protocol
-from lb4.nft.ruleset import Value
+from lb4.nft.field import Value
 
 
 def explain(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from lb4.kernel.interface import Count, Kernel, LiveElement, Snapshot
 from lb4.nft.diff import Transaction
-from lb4.nft.ruleset import Value
+from lb4.nft.field import Value
 
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Upper bounds in seconds of the buckets that transactions are counted in."""

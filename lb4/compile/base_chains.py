@@ -12,27 +12,9 @@ from lb4.address import FAMILIES, Family
 from lb4.compile import marks
 from lb4.compile.draft import Draft
 from lb4.compile.names import arrived, arriving, from_backend, leaving, shared_name, to_backend
-from lb4.nft.ruleset import (
-    Base,
-    Chain,
-    Counter,
-    CtState,
-    CtStatus,
-    Field,
-    HasFlag,
-    Hook,
-    InSet,
-    IsOneOf,
-    Key,
-    Match,
-    MoreBytes,
-    Rule,
-    SetMark,
-    Statement,
-    Verdict,
-    VerdictKind,
-    VerdictMap,
-)
+from lb4.nft.field import CtState, CtStatus, Field, Key, Verdict, VerdictKind
+from lb4.nft.ruleset import Base, Chain, Hook, Rule
+from lb4.nft.statement import Counter, HasFlag, InSet, IsOneOf, Match, MoreBytes, SetMark, Statement, VerdictMap
 
 FILTER = -150
 DNAT = -100

@@ -12,7 +12,8 @@ from lb4.address import Bind, Endpoint, Family
 from lb4.compile.names import PROTOCOL_NUMBER, shared_set, slots_name, slots_set
 from lb4.compile.slot_map import SlotMap
 from lb4.model import Protocol
-from lb4.nft.ruleset import Chain, Element, Set, Table, Value, Verdict
+from lb4.nft.field import Value, Verdict
+from lb4.nft.ruleset import Chain, Element, Set, Table
 
 SharedKey = tuple[str, Family, bool]
 """A shared set: its kind, its family, and whether its elements are ranges of ports."""

@@ -13,13 +13,11 @@ from lb4.address import Family
 from lb4.compile.draft import Draft
 from lb4.compile.names import ADDRESS_TYPE, NFPROTO, SADDR, SUFFIX
 from lb4.model import IPNetwork, Limits, Listener, Protocol, Rate, Service
-from lb4.nft.ruleset import (
-    Chain,
+from lb4.nft.field import CtStatus, Field, Verdict, VerdictKind
+from lb4.nft.ruleset import Chain, Element, Rule, Set
+from lb4.nft.statement import (
     ConnectionCount,
     Counter,
-    CtStatus,
-    Element,
-    Field,
     HasFlag,
     InSet,
     Match,
@@ -27,12 +25,8 @@ from lb4.nft.ruleset import (
     RateLimit,
     Reject,
     RejectKind,
-    Rule,
-    Set,
     Statement,
     UpdateSet,
-    Verdict,
-    VerdictKind,
 )
 
 CLIENTS = 65536

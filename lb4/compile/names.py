@@ -12,7 +12,8 @@ from ipaddress import ip_address
 
 from lb4.address import Bind, Endpoint, Family, IPAddress
 from lb4.model import Protocol
-from lb4.nft.ruleset import CtState, Field, Key, Set, Value
+from lb4.nft.field import CtState, Field, Key, Value
+from lb4.nft.ruleset import Set
 
 SUFFIX: dict[Family, str] = {"ip": "4", "ip6": "6"}
 PROTOCOL_NUMBER = {Protocol.TCP: b"\x06", Protocol.UDP: b"\x11"}

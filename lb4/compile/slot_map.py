@@ -12,7 +12,8 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from lb4.nft.ruleset import Element, Value
+from lb4.nft.field import Value
+from lb4.nft.ruleset import Element
 
 BLOCK_BITS = 12
 BLOCKS = 1 << (32 - BLOCK_BITS)

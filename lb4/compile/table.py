@@ -13,7 +13,8 @@ from lb4.compile.entrance import CompileError, Entrance, entrances
 from lb4.compile.filters import Assistance, filter_chain
 from lb4.compile.translation import source_verdict, translation_chain
 from lb4.model import Balancer, Listener, Service
-from lb4.nft.ruleset import Table, Verdict, VerdictKind
+from lb4.nft.field import Verdict, VerdictKind
+from lb4.nft.ruleset import Table
 from lb4.packet.rules import PacketQueues, with_packet_mode
 
 __all__ = ["Assistance", "CompileError", "PacketQueues", "compile_table"]

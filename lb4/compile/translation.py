@@ -13,12 +13,11 @@ from lb4.compile.draft import Draft
 from lb4.compile.entrance import Entrance
 from lb4.compile.names import ADDRESS_TYPE, DADDR, PROTOCOL_NUMBER, SADDR, target_value
 from lb4.model import Affinity, Mode, SchedulerKind
-from lb4.nft.ruleset import (
-    Chain,
+from lb4.nft.field import Field, Value
+from lb4.nft.ruleset import Chain, Element, Rule, Set
+from lb4.nft.statement import (
     Constant,
     Dnat,
-    Element,
-    Field,
     InSet,
     Jhash,
     MapLookup,
@@ -26,14 +25,11 @@ from lb4.nft.ruleset import (
     Match,
     Numgen,
     NumgenMode,
-    Rule,
-    Set,
     SlotLookup,
     Snat,
     Statement,
     Translation,
     UpdateSet,
-    Value,
 )
 from lb4.schedulers.slots import BY_CLIENT, seed, slots
 

@@ -16,7 +16,8 @@ from lb4.compile.names import endpoint_of
 from lb4.compile.translation import affinity_name
 from lb4.explain.walk import Learnt, Walk
 from lb4.model import KERNEL_MODES, Backend, Balancer, Listener, Mode, Protocol, SchedulerKind, Service
-from lb4.nft.ruleset import Hook, Table, VerdictKind
+from lb4.nft.field import VerdictKind
+from lb4.nft.ruleset import Hook, Table
 from lb4.schedulers.jhash import scaled
 from lb4.schedulers.slots import BY_CLIENT, seed, slots
 

@@ -15,20 +15,17 @@ from lb4.compile.names import DADDR, NFPROTO, PROTOCOL_NUMBER, SADDR, TARGET, en
 from lb4.compile.slot_map import packed
 from lb4.explain.words import Words
 from lb4.model import Protocol
-from lb4.nft.ruleset import (
+from lb4.nft.field import CtState, CtStatus, Field, Key, Value, Verdict, VerdictKind
+from lb4.nft.ruleset import Element, Rule, Set, Table
+from lb4.nft.statement import (
     ConnectionCount,
     Constant,
     Counter,
-    CtState,
-    CtStatus,
     Dnat,
-    Element,
-    Field,
     HasFlag,
     InSet,
     IsOneOf,
     Jhash,
-    Key,
     MapLookup,
     Masquerade,
     Match,
@@ -38,18 +35,12 @@ from lb4.nft.ruleset import (
     Queue,
     RateLimit,
     Reject,
-    Rule,
-    Set,
     SetMark,
     SlotLookup,
     Snat,
     Statement,
-    Table,
     Translation,
     UpdateSet,
-    Value,
-    Verdict,
-    VerdictKind,
     VerdictMap,
 )
 from lb4.schedulers.jhash import scaled

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lb4.address import Endpoint, IPAddress
-from lb4.nft.ruleset import ConnectionCount, NumgenMode, Queue, RateLimit, RejectKind, Verdict
+from lb4.nft.field import Verdict
+from lb4.nft.statement import ConnectionCount, NumgenMode, Queue, RateLimit, RejectKind
 
 UNIT = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
 SHOWN = 4

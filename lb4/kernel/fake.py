@@ -14,9 +14,10 @@ from lb4.nft import types
 from lb4.nft.apply import Refused, apply
 from lb4.nft.diff import Transaction
 from lb4.nft.features import FEATURES, missing_in
+from lb4.nft.field import Value
+from lb4.nft.lowered_set import Data, LoweredSet
 from lb4.nft.naming import name_of
-from lb4.nft.program import Data, LoweredSet, LoweredTable
-from lb4.nft.ruleset import Value
+from lb4.nft.program import LoweredTable
 
 
 class FakeKernel:

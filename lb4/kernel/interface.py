@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from lb4.nft.diff import Transaction
+from lb4.nft.field import Value
 from lb4.nft.program import LoweredTable
-from lb4.nft.ruleset import Value
 
 
 class KernelError(Exception):

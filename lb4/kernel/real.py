@@ -30,9 +30,10 @@ from lb4.nft.diff import Transaction
 from lb4.nft.encode import Encoded, encode
 from lb4.nft.encode_expression import value
 from lb4.nft.features import FEATURES, missing_in, probe, target_in
+from lb4.nft.field import Value
+from lb4.nft.lowered_set import Data
 from lb4.nft.naming import name_of
-from lb4.nft.program import Data, LoweredTable
-from lb4.nft.ruleset import Value
+from lb4.nft.program import LoweredTable
 
 KIND = m.SUBSYSTEM << 8
 FAMILY = m.NFPROTO["inet"]

@@ -12,9 +12,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from lb4.nft.expression import Dynset, Give, Lookup
+from lb4.nft.field import Verdict
+from lb4.nft.lowered_set import Data
 from lb4.nft.naming import name_of
-from lb4.nft.program import Data, Dynset, Give, Lookup, LoweredChain, LoweredRule, LoweredTable
-from lb4.nft.ruleset import Verdict
+from lb4.nft.program import LoweredChain, LoweredRule, LoweredTable
 from lb4.nft.transaction import (
     AddChain,
     AddElements,

@@ -11,18 +11,9 @@ from lb4.netlink.attributes import number, parse, text_of
 from lb4.nft import message as m
 from lb4.nft.decode_expression import decode_expression
 from lb4.nft.decode_set import DumpedSet, counter_of, digest_in, walk
-from lb4.nft.program import (
-    ANONYMOUS,
-    AnonymousSet,
-    Data,
-    Expression,
-    Lookup,
-    LoweredChain,
-    LoweredRule,
-    LoweredSet,
-    LoweredTable,
-    digest_of,
-)
+from lb4.nft.expression import Expression, Lookup
+from lb4.nft.lowered_set import ANONYMOUS, AnonymousSet, Data, LoweredSet, digest_of
+from lb4.nft.program import LoweredChain, LoweredRule, LoweredTable
 from lb4.nft.ruleset import Base, Hook
 
 HOOKS = {value: Hook(name) for name, value in m.HOOKS.items()}

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from lb4.netlink.attributes import number, parse, text_of
-from lb4.nft import program as low
+from lb4.nft import expression as low
 from lb4.nft.encode_expression import CODES
-from lb4.nft.program import Expression
-from lb4.nft.ruleset import Verdict
+from lb4.nft.expression import Expression
+from lb4.nft.field import Verdict
+from lb4.nft.lowered_set import VERDICT
 
 KINDS = {code: kind for kind, code in CODES.items()}
 OF_THE_KERNEL = 0x3
@@ -26,7 +27,7 @@ def word(payload: bytes) -> int:
     """The 32-bit word that a register attribute names."""
     register = number(payload)
     if register == 0:
-        return low.VERDICT
+        return VERDICT
     return (register - 1) * 4 if register < 8 else register - 8
 
 

@@ -13,7 +13,7 @@ from lb4.netlink.attributes import TYPE_MASK, number, pack_header, parse, text_o
 from lb4.nft import message as m
 from lb4.nft.decode_expression import data_of
 from lb4.nft.encode_expression import DATA_VALUE
-from lb4.nft.program import Data, SetType
+from lb4.nft.lowered_set import Data, SetType
 
 
 class DumpedSet(NamedTuple):

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from lb4.nft import types
-from lb4.nft.program import Data, Dynset, Give, Lookup, LoweredChain, LoweredRule, LoweredSet, LoweredTable, SetType
-from lb4.nft.ruleset import Verdict
+from lb4.nft.expression import Dynset, Give, Lookup
+from lb4.nft.field import Verdict
+from lb4.nft.lowered_set import Data, LoweredSet, SetType
+from lb4.nft.program import LoweredChain, LoweredRule, LoweredTable
 from lb4.nft.transaction import (
     Action,
     AddChain,

@@ -16,7 +16,9 @@ from lb4.netlink.socket import NLM_F_APPEND, NLM_F_CREATE
 from lb4.nft import message as m
 from lb4.nft import types
 from lb4.nft.encode_expression import anonymous_lookup, encode_expression, value, verdict
-from lb4.nft.program import AnonymousSet, Data, Lookup, LoweredChain, LoweredRule, LoweredSet, SetType
+from lb4.nft.expression import Lookup
+from lb4.nft.lowered_set import AnonymousSet, Data, LoweredSet, SetType
+from lb4.nft.program import LoweredChain, LoweredRule
 from lb4.nft.transaction import (
     AddChain,
     AddElements,

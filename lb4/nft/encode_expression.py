@@ -9,9 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from lb4.netlink.attributes import attribute, nested, string, u8, u16, u32, u64
-from lb4.nft.program import (
-    VERDICT,
-    AnonymousSet,
+from lb4.nft.expression import (
     Bitwise,
     Byteorder,
     Cmp,
@@ -38,7 +36,8 @@ from lb4.nft.program import (
     Unknown,
     Untrack,
 )
-from lb4.nft.ruleset import Verdict, VerdictKind
+from lb4.nft.field import Verdict, VerdictKind
+from lb4.nft.lowered_set import VERDICT, AnonymousSet
 
 LIST_ELEMENT = 1
 DATA_VALUE, DATA_VERDICT = 1, 2

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 
 from lb4.netlink.attributes import nested, string
 from lb4.netlink.socket import NLM_F_APPEND, NLM_F_CREATE
+from lb4.nft import expression as low
 from lb4.nft import message as m
-from lb4.nft import program as low
 from lb4.nft.encode import Encoded
 from lb4.nft.encode_expression import name_and_data
-from lb4.nft.program import AnonymousSet, Lookup
+from lb4.nft.expression import Lookup
+from lb4.nft.lowered_set import AnonymousSet
 from lb4.nft.transaction import AddRule, Change
 
 FEATURES: dict[str, str] = {

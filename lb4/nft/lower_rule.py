@@ -11,21 +11,23 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from lb4.address import Family
-from lb4.nft import program as low
+from lb4.nft import expression as low
 from lb4.nft import types
+from lb4.nft.expression import Expression
+from lb4.nft.field import Field, Key, Verdict
 from lb4.nft.lower_set import anonymous_set, slot_map
-from lb4.nft.program import Data, Expression, LoweredRule
-from lb4.nft.ruleset import (
+from lb4.nft.lowered_set import VERDICT, Data
+from lb4.nft.program import LoweredRule
+from lb4.nft.ruleset import Rule
+from lb4.nft.statement import (
     ConnectionCount,
     Constant,
     Counter,
     Dnat,
-    Field,
     HasFlag,
     InSet,
     IsOneOf,
     Jhash,
-    Key,
     MapLookup,
     Masquerade,
     Match,
@@ -37,14 +39,12 @@ from lb4.nft.ruleset import (
     RateLimit,
     Reject,
     RejectKind,
-    Rule,
     SetMark,
     SlotLookup,
     Snat,
     Statement,
     Translation,
     UpdateSet,
-    Verdict,
     VerdictMap,
 )
 from lb4.nft.xtables import nfqueue
@@ -201,7 +201,7 @@ class _Program:
                 self.expressions.append(low.Lookup(0, name, None, negated))
             case VerdictMap(key, name):
                 self._load(key, interval=name in self.intervals)
-                self.expressions.append(low.Lookup(0, name, low.VERDICT))
+                self.expressions.append(low.Lookup(0, name, VERDICT))
 
     def _learn(self, source: Field, value: bytes, negated: bool) -> None:
         if source is Field.NFPROTO and not negated:

@@ -10,10 +10,23 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from lb4.address import Family
-from lb4.nft import program as low
 from lb4.nft import types
-from lb4.nft.program import AnonymousSet, Data, LoweredSet, SetType
-from lb4.nft.ruleset import Element, Set, Value
+from lb4.nft.field import Value
+from lb4.nft.lowered_set import (
+    ANONYMOUS,
+    CONCAT,
+    CONSTANT,
+    EVAL,
+    INTERVAL,
+    MAP,
+    TIMEOUT,
+    AnonymousSet,
+    Data,
+    LoweredSet,
+    SetType,
+    digest_of,
+)
+from lb4.nft.ruleset import Element, Set
 from lb4.nft.text import DYNAMIC_SIZE
 
 
@@ -37,11 +50,11 @@ def _set_type(value: Set) -> SetType:
     concatenated = len(value.key) > 1
     data_type, data_length = _data_type(value.data)
     flags = (
-        low.INTERVAL * value.interval
-        | low.CONCAT * (value.interval and concatenated)
-        | low.MAP * (value.data is not None)
-        | low.TIMEOUT * (value.timeout is not None)
-        | low.EVAL * value.dynamic
+        INTERVAL * value.interval
+        | CONCAT * (value.interval and concatenated)
+        | MAP * (value.data is not None)
+        | TIMEOUT * (value.timeout is not None)
+        | EVAL * value.dynamic
     )
     return SetType(
         key_type=types.number_of(value.key),
@@ -70,7 +83,7 @@ def _anonymous_type(key: tuple[str, ...], data: tuple[str, ...], size: int) -> S
     return SetType(
         key_type=types.number_of(key),
         key_length=types.length_of(key),
-        flags=low.ANONYMOUS | low.CONSTANT | low.MAP * bool(data),
+        flags=ANONYMOUS | CONSTANT | MAP * bool(data),
         data_type=types.number_of(data),
         data_length=types.length_of(data) if data else 0,
         size=size,
@@ -79,7 +92,7 @@ def _anonymous_type(key: tuple[str, ...], data: tuple[str, ...], size: int) -> S
 
 def anonymous_set(key: tuple[str, ...], data: tuple[str, ...], elements: Mapping[bytes, Data]) -> AnonymousSet:
     """A set written into a rule: the types of its key and data, and its elements."""
-    return AnonymousSet(_anonymous_type(key, data, len(elements)), low.digest_of(elements), elements)
+    return AnonymousSet(_anonymous_type(key, data, len(elements)), digest_of(elements), elements)
 
 
 @lru_cache(maxsize=1 << 17)

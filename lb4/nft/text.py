@@ -10,19 +10,17 @@ import sys
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address, summarize_address_range
 
-from lb4.nft.ruleset import (
-    Chain,
+from lb4.nft.field import Field, Key, Value, Verdict
+from lb4.nft.ruleset import Chain, Element, Rule, Set, Table
+from lb4.nft.statement import (
     ConnectionCount,
     Constant,
     Counter,
     Dnat,
-    Element,
-    Field,
     HasFlag,
     InSet,
     IsOneOf,
     Jhash,
-    Key,
     MapLookup,
     Masquerade,
     Match,
@@ -32,17 +30,12 @@ from lb4.nft.ruleset import (
     Queue,
     RateLimit,
     Reject,
-    Rule,
-    Set,
     SetMark,
     SlotLookup,
     Snat,
     Statement,
-    Table,
     Translation,
     UpdateSet,
-    Value,
-    Verdict,
     VerdictMap,
 )
 from lb4.nft.types import TYPES

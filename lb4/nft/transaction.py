@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from lb4.nft.program import Data, LoweredChain, LoweredRule, LoweredSet
+from lb4.nft.lowered_set import Data, LoweredSet
+from lb4.nft.program import LoweredChain, LoweredRule
 
 Action = Literal["add", "change", "remove"]
 Kind = Literal["table", "chain", "set", "rule", "element"]

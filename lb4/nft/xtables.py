@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from struct import Struct
 
-from lb4.nft.program import Target
+from lb4.nft.expression import Target
 
 REVISION = 3
 FLAG_BYPASS = 1

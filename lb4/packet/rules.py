@@ -18,28 +18,9 @@ from lb4.address import FAMILIES, Bind, Endpoint, Family
 from lb4.compile.marks import QUEUE_BASE
 from lb4.compile.names import ADDRESS_TYPE, DADDR, PROTOCOL_NUMBER, SADDR, SUFFIX, arriving
 from lb4.model import Balancer, Listener, Mode
-from lb4.nft.ruleset import (
-    Base,
-    Chain,
-    CtState,
-    Element,
-    Field,
-    HasFlag,
-    Hook,
-    InSet,
-    Key,
-    Match,
-    Notrack,
-    Queue,
-    Rule,
-    Set,
-    Statement,
-    Table,
-    Value,
-    Verdict,
-    VerdictKind,
-    VerdictMap,
-)
+from lb4.nft.field import CtState, Field, Key, Value, Verdict, VerdictKind
+from lb4.nft.ruleset import Base, Chain, Element, Hook, Rule, Set, Table
+from lb4.nft.statement import HasFlag, InSet, Match, Notrack, Queue, Statement, VerdictMap
 from lb4.packet.ports import PortRange
 
 PRIORITY = -300

@@ -5,19 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_address
 
-from lb4.nft.ruleset import (
-    Base,
-    Chain,
+from lb4.nft.field import CtState, CtStatus, Field, Verdict, VerdictKind
+from lb4.nft.ruleset import Base, Chain, Element, Hook, Rule, Set, Table
+from lb4.nft.statement import (
     ConnectionCount,
     Constant,
     Counter,
-    CtState,
-    CtStatus,
     Dnat,
-    Element,
-    Field,
     HasFlag,
-    Hook,
     InSet,
     IsOneOf,
     Jhash,
@@ -31,16 +26,11 @@ from lb4.nft.ruleset import (
     RateLimit,
     Reject,
     RejectKind,
-    Rule,
-    Set,
     SetMark,
     SlotLookup,
     Snat,
     Statement,
-    Table,
     UpdateSet,
-    Verdict,
-    VerdictKind,
     VerdictMap,
 )
 

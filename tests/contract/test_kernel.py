@@ -13,9 +13,10 @@ from lb4.kernel.fake import FakeKernel
 from lb4.kernel.interface import FeatureMissing, GenerationMoved, Kernel, KernelError, LiveElement, Snapshot
 from lb4.kernel.real import RealKernel
 from lb4.nft.diff import diff
+from lb4.nft.expression import Count, Lookup, QueueTo, Target
 from lb4.nft.features import FEATURES
 from lb4.nft.lower import lower_table
-from lb4.nft.program import Count, Lookup, LoweredChain, LoweredRule, LoweredTable, QueueTo, Target
+from lb4.nft.program import LoweredChain, LoweredRule, LoweredTable
 from lb4.nft.transaction import AddChain, AddElements, AddRule, AddTable, RemoveChain, RemoveSet, Transaction
 from tests.contract.namespace import Namespace
 from tests.contract.tables import EVERYTHING, address, port, small

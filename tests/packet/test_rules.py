@@ -9,7 +9,9 @@ import pytest
 from lb4.address import parse_bind, parse_endpoint
 from lb4.compile.table import PacketQueues, compile_table
 from lb4.model import Backend, Balancer, Listener, Mode, Protocol, Service
-from lb4.nft.ruleset import Notrack, Queue, Set, Table, Verdict
+from lb4.nft.field import Verdict
+from lb4.nft.ruleset import Set, Table
+from lb4.nft.statement import Notrack, Queue
 from lb4.packet.ports import PortRange
 from lb4.packet.rules import STRIPE, joined, queue_chain, worker_of
 from lb4.packet.setup import Setup

@@ -11,7 +11,8 @@ from lb4.address import Bind, Endpoint, parse_ip
 from lb4.compile.table import compile_table
 from lb4.explain.packet import FORWARD, REJECT, Packet, explain
 from lb4.model import Backend, Balancer, Listener, Mode, Protocol, Scheduler, SchedulerKind, Service
-from lb4.nft.ruleset import Element, Table, Verdict, VerdictKind
+from lb4.nft.field import Verdict, VerdictKind
+from lb4.nft.ruleset import Element, Table
 
 IPS = [parse_ip(text) for text in ("10.0.1.2", "10.0.2.2", "10.0.3.2", "2001:db8:1::2", "2001:db8:2::2")]
 TARGETS = [parse_ip(text) for text in ("192.0.2.10", "2001:db8::10")]

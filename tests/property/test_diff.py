@@ -14,7 +14,8 @@ from lb4.nft.apply import apply
 from lb4.nft.diff import diff
 from lb4.nft.lower import lower_table
 from lb4.nft.program import LoweredTable
-from lb4.nft.ruleset import Chain, Set, Table, VerdictMap
+from lb4.nft.ruleset import Chain, Set, Table
+from lb4.nft.statement import VerdictMap
 from tests.contract.namespace import Namespace
 from tests.contract.tables import ARRIVING, CHAINS, FILTER, NAT, SETS, SOURCE, rule
 
