@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 from lb4.unsent import unsent
+from lb7.exchange.outbox import Outbox
 from lb7.exchange.sides import Asker
 from lb7.fields import Field
 from lb7.http1.body import BadBody, BodyReader, chunk, last_chunk, reader_of
@@ -18,12 +19,24 @@ from lb7.http1.response_head import HEAD_LIMIT, parse_response_head, refuse_unfi
 from lb7.message import CHUNKED, UNTIL_CLOSE, ResponseHead
 from lb7.refusal import BAD_RESPONSE, CONNECTION_LOST, Refused
 
-if TYPE_CHECKING:
-    from lb7.backends.connections import BackendConnections
-
 NO_TRAILERS: list[Field] = []
 JOIN_LIMIT = 16 * 1024
 """Up to so many bytes it is cheaper to copy content behind its head than to hand the kernel two pieces."""
+
+
+class Keeper(Protocol):
+    """What opened a connection, and has it while no exchange does."""
+
+    outbox: Outbox
+
+    def give_back(self, connection: BackendConnection) -> None:
+        """The connection's exchange is over and it may serve another."""
+
+    def ending(self, connection: BackendConnection) -> None:
+        """The connection closes once the backend took what was written."""
+
+    def ended(self, connection: BackendConnection) -> None:
+        """The connection is closed, by whomever."""
 
 
 class BackendConnection(asyncio.Protocol):
@@ -34,7 +47,7 @@ class BackendConnection(asyncio.Protocol):
         "_tunnel", "_unsent", "answered", "counted", "is_closed", "paused", "requests",
     )  # fmt: skip
 
-    def __init__(self, owner: BackendConnections) -> None:
+    def __init__(self, owner: Keeper) -> None:
         self._owner = owner
         self._asker: Asker | None = None
         self._buffer = b""
